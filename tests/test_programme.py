@@ -8,7 +8,7 @@ from scipy.special import betaln
 
 import cxresearch as cx
 from cxresearch.programme.change import ar1_fit, group_time, segments, two_way
-from cxresearch.programme.lifetime import MODELS, fit
+from cxresearch.programme.lifetime import MODELS, Fitted
 
 START, SOAK = pd.Timestamp("2020-01-01"), pytest.mark.soak
 PAID = dict(customer="customer", time="time", amount="amount")
@@ -57,7 +57,7 @@ def test_bg_nbd_cdnow_sample_2426_44135_7929_24258_loglik_minus_9582_4256_fader_
     cdnow_sample, decimals, theta, loglik
 ):
     x, t, T, _ = weeks_of(cdnow_sample)
-    found = fit("bg_nbd", x, t.round(decimals), T.round(decimals))
+    found = Fitted("bg_nbd", x, t.round(decimals), T.round(decimals))
     assert found.theta == pytest.approx(theta, abs=6e-5) and found.loglik == pytest.approx(loglik, abs=6e-5)
     assert np.abs(found.influence.sum(axis=0)).max() < 1e-7  # the slopes add up to 0
     expected = MODELS["bg_nbd"].expected(found.theta, np.array([2.0]), np.array([30.43]), np.array([38.86]), 39.0)[0]
@@ -66,14 +66,14 @@ def test_bg_nbd_cdnow_sample_2426_44135_7929_24258_loglik_minus_9582_4256_fader_
 
 def test_bg_nbd_cdnow_master_2516_47889_7234_21611_loglik_minus_95368(cdnow):
     x, t, T, _ = weeks_of(cdnow)
-    found = fit("bg_nbd", x, t, T)
+    found = Fitted("bg_nbd", x, t, T)
     assert len(x) == 23570 and found.theta == pytest.approx([0.2516, 4.7889, 0.7234, 2.1611], abs=1e-4)
     assert found.loglik == pytest.approx(-95368.444, abs=0.05)
 
 
 def test_gamma_gamma_cdnow_sample_6250_3744_1544_of_946_nll_4055_918(cdnow_sample):
     x, _, _, mean = weeks_of(cdnow_sample)
-    found = fit("gamma_gamma", x[x > 0], mean[x > 0], x[x > 0])
+    found = Fitted("gamma_gamma", x[x > 0], mean[x > 0], x[x > 0])
     assert (x > 0).sum() == 946 and found.loglik == pytest.approx(-4055.918, abs=6e-4)
     assert found.theta == pytest.approx([6.250, 3.744, 15.44], abs=5e-3)
 
@@ -84,8 +84,8 @@ REGULAR = [1000, 631, 468, 382, 326, 289, 262, 241], [0.7041, 1.1820], -1680.27,
 
 @pytest.mark.parametrize("survivors, theta, loglik, ahead", [HIGH_END, REGULAR], ids=["High End", "Regular"])
 def test_sbg_high_end_and_regular_fader_hardie_2007(survivors, theta, loglik, ahead):
-    x = np.arange(8.0)
-    found = fit("sbg", x, x, np.full(8, 7.0), np.append(-np.diff(survivors), survivors[-1]).astype(float))
+    x = np.repeat(np.arange(8.0), np.append(-np.diff(survivors), survivors[-1]))
+    found = Fitted("sbg", x, x, np.full(len(x), 7.0))
     assert found.theta == pytest.approx(theta, abs=6e-5) and found.loglik == pytest.approx(loglik, abs=6e-3)
     a, b = found.theta
     assert (1000 * np.exp(betaln(a, b + np.arange(8, 13)) - betaln(a, b))).round() == pytest.approx(ahead, abs=1)

@@ -1,9 +1,8 @@
 """Did units with the programme change otherwise than those without it, and what coincides with a date in one series?
 
-Bell & McCaffrey (2002); Cameron, Gelbach & Miller (2008); Callaway & Sant'Anna (2021), J. Econometrics 225:200-230;
-Roth (2022), AER: Insights 4:305-322 (what a test of earlier trends can see); Welch (1947), Biometrika 34:28-35; Wagner
-et al. (2002), J. Clinical Pharmacy and Therapeutics 27:299-309 (segments); Prais & Winsten (1954) and Cooper & Thompson
-(1977), Biometrika 64:625-628 (errors that hang together, and their REML).
+Bell & McCaffrey (2002); Cameron, Gelbach & Miller (2008); Callaway & Sant'Anna (2021), J. Econometrics 225:200-230; Roth
+(2022), AER: Insights 4:305-322 (power of tests before); Welch (1947), Biometrika 34:28-35; Wagner et al. (2002), J. Clinical
+Pharmacy and Therapeutics 27:299-309 (segments); Prais & Winsten (1954); Cooper & Thompson (1977), Biometrika 64:625-628.
 """
 
 import warnings
@@ -13,20 +12,20 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import nearest, require_share
-from cxresearch.findings import Statement, ends, interval, listing, p_words
+from cxresearch.findings import ENDS, Statement, ends, interval, listing, p_words
 from cxresearch.inference import adjusted_p_values, t_interval
 from cxresearch.inference.clusters import cr2, demean, jackknife, wild_bootstrap
 from cxresearch.inference.events import amount_sql, quoted
 from cxresearch.programme.shared import answer, moment, say, statement
 from cxresearch.survey import Survey, as_table, natural_key
 
-ENDS = ["estimate", "conf_low", "conf_high", "p_value"]
+FOUND = [*ENDS, "p_value"]
 GRID = np.linspace(-0.9, 0.98, 95)  # of the correlation of neighbours
 
 
 def read_panel(panel, outcome, unit, period, more=(), every=None) -> tuple:
-    """Return a panel with what is known of it, what its outcome is called, and means by unit (one for all where it is
-    None) and period in the order of time, with weight and persons.
+    """Return what is known of a panel, what its outcome is called, and cells: means by unit (None: one for all) and
+    period, in the order of time `t`, with weight and persons.
     """
     say.refuse_if(outcome is None, "no_outcome")
     about = panel if isinstance(panel, Survey) else as_table(panel)
@@ -43,7 +42,7 @@ def read_panel(panel, outcome, unit, period, more=(), every=None) -> tuple:
         return f"{found} FROM source WHERE {whole} GROUP BY ALL HAVING sum({w}) > 0"
 
     cells = answer(panel, sql, outcome, unit, period, *more, where="the panel")
-    say.refuse_if(not len(cells), "no_row", columns=listing([outcome, period, *more]))
+    say.refuse_if(cells.empty, "no_row", columns=listing([outcome, period, *more]))
     text = not (hasattr(cells["period"], "dt") or pd.api.types.is_numeric_dtype(cells["period"]))
     order = sorted(cells["period"].unique(), key=natural_key if text else None)
     cells["t"] = cells["period"].map({p: i for i, p in enumerate(order)})
@@ -61,33 +60,26 @@ def start_in(cells, since) -> int:
     return place
 
 
-def by_unit(panel, unit, column, names) -> pd.Series:
-    """Return what a column says of each unit; refuse one that changes within a unit."""
+def starts_of(panel, cells, unit, treated, since, start) -> np.ndarray:
+    """Return for each unit the place of its first period with the programme: `start`, or as the column `since` says;
+    infinite where it never runs.
+    """
+    names, column = cells["unit"].unique(), since if start is None else treated
+    if not isinstance(column, str):
+        unknown = next((v for v in treated if v not in names), None)
+        say.refuse_if(unknown is not None, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
+        return np.where(pd.Series(names).isin(list(treated)), start, np.inf)
     u, c = quoted(unit), quoted(column)
     sql = f"SELECT {u} AS unit, min({c}) AS value, count(DISTINCT {c}) AS values FROM source WHERE {u} IS NOT NULL GROUP BY 1"
     found = answer(panel, lambda source: sql, unit, column, where="the panel").set_index("unit").reindex(names)
-    mixed = found.index[found["values"] > 1]
-    say.refuse_if(len(mixed), "mixed_unit", column=column, unit=unit, value=", ".join(map(repr, mixed[:1])))
-    return found["value"]
-
-
-def treated_units(panel, names, unit, treated):
-    """Return for each unit whether the programme runs there: from a list of units, or a column of two values."""
-    if isinstance(treated, str):
-        found = by_unit(panel, unit, treated, names)
-        values = sorted(found.dropna().unique(), key=natural_key)
-        say.refuse_if(len(values) != 2, "not_two", column=repr(treated), n=len(values), found=listing(values[:5]))
-        unsaid = found.index[found.isna()]
-        say.refuse_if(len(unsaid), "unsaid_unit", column=treated, unit=unit, value=", ".join(map(repr, unsaid[:1])))
-        return found.eq(values[1]).to_numpy()
-    unknown = next((v for v in treated if v not in names), None)
-    say.refuse_if(unknown is not None, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
-    return pd.Series(names).isin(list(treated)).to_numpy()
-
-
-def _whitened(columns, rho):
-    """Return columns (T, k) less rho times the row before; the first row is scaled instead."""
-    return np.vstack([np.sqrt(1 - rho**2) * columns[:1], columns[1:] - rho * columns[:-1]])
+    value, two = found["value"], sorted(found["value"].dropna().unique(), key=natural_key)
+    for key, those in ("mixed_unit", found["values"] > 1), ("unsaid_unit", value.isna() & (start is not None)):
+        some = ", ".join(map(repr, found.index[those][:1]))
+        say.refuse_if(some, key, column=column, unit=unit, value=some)
+    if start is None:
+        return np.array([np.inf if pd.isna(v) else start_in(cells, v) for v in value], dtype=float)
+    say.refuse_if(len(two) != 2, "not_two", column=repr(column), n=len(two), found=listing(two[:5]))
+    return np.where(value == two[1], start, np.inf)
 
 
 def ar1_fit(X, y):
@@ -96,12 +88,14 @@ def ar1_fit(X, y):
 
     (n, k), system = X.shape, np.column_stack([X, y])
 
+    def whitened(rho):
+        return np.vstack([np.sqrt(1 - rho**2) * system[:1], system[1:] - rho * system[:-1]])
+
     def criterion(rho):
-        size = np.log(np.abs(np.diag(np.linalg.qr(_whitened(system, rho), mode="r"))))
+        size = np.log(np.abs(np.diag(np.linalg.qr(whitened(rho), mode="r"))))
         return 2 * ((n - k) * size[k] + size[:k].sum()) - np.log(1 - rho**2)
 
-    rho = min(GRID, key=criterion)
-    white = _whitened(system, rho)
+    white = whitened(rho := min(GRID, key=criterion))
     return OLS(white[:, k], white[:, :k]).fit(), rho, n - k if rho <= 0 else max(n * (1 - rho) / (1 + rho) - k, 2.0)
 
 
@@ -118,9 +112,8 @@ def interrupted_series(
 ) -> Statement:
     """Return how much the level of a series changed at a date, beyond the line it was on.
 
-    ``level`` and ``slope``: changes at the date; errors of neighbours hang together (AR(1) by REML, t on T (1 - rho) /
-    (1 + rho) - k degrees of freedom). Established if the level's interval leaves out 0 and no date before shows as much;
-    without a comparison it is a coincidence with the date.
+    Errors of neighbours hang together (AR(1) by REML, t on T (1 - rho) / (1 + rho) - k degrees of freedom). Established
+    if the level's interval leaves out 0 and no date before shows as much; without a comparison, a coincidence.
 
     Parameters
     ----------
@@ -149,34 +142,34 @@ def interrupted_series(
         steps = cells["period"].diff()
         gap = steps.max() > 1.6 * steps.median()
         say.refuse_if(gap, "gap", period=cells["period"][steps.argmax()].date())
-    y = cells["y"].to_numpy(float) - sum(cells[c].to_numpy(float) for c in more)
-    X, at = segments(n, start, season), [2, 3]
-    fit, rho, df = ar1_fit(X, y)
-    rows = np.array(t_interval(fit.params, fit.bse, df, confidence))[:, at]
-    table = pd.DataFrame(dict(zip(("estimate", "conf_low", "conf_high", "p_value"), rows))).assign(n=n)
+    y, X = cells["y"].to_numpy(float) - cells[more].sum(axis=1).to_numpy(float), segments(n, start, season)
+    (fit, rho, df), at = ar1_fit(X, y), [2, 3]
+    found = np.array(t_interval(fit.params, fit.bse, df, confidence))
+    table = pd.DataFrame(found[:, at].T, columns=FOUND).assign(n=n)
     table.insert(0, "term", ["level", "slope"])
     table.insert(2, "std_error", fit.bse[at])
-    change, *_, p = rows[:, 0]
-    before = season if season and start >= 2 * season else None
-    dates = range(min_points, start - min_points + 1)
+    before, dates = season if season and start >= 2 * season else None, range(min_points, start - min_points + 1)
     placebo = [ar1_fit(segments(start, date, before), y[:start])[0].tvalues[2] for date in dates]
     as_large = int(np.sum(np.abs(placebo) >= abs(fit.tvalues[2])))
-    stands = bool(p < 1 - confidence and not as_large)
-    found = dict(as_large=(as_large, not as_large, "stops"), tried=(len(placebo), len(placebo) > 0, "info"))
-    found |= dict(neighbours=(round(float(rho), 2), rho <= 0.8))
-    hidden = (cells["n"] < getattr(series, "min_base", 1)).to_numpy()
+    change, p, stands = table["estimate"][0], found[3, 2], bool(found[3, 2] < 1 - confidence and not as_large)
+    hidden, level = (cells["n"] < getattr(series, "min_base", 1)).to_numpy(), X @ fit.params
     lines = pd.DataFrame({"period": cells["period"].astype(str).str[:10], "actual": np.where(hidden, np.nan, y)})
-    on = X @ fit.params - X[:, at] @ fit.params[at]
-    lines = lines.assign(fitted=X @ fit.params, counterfactual=np.where(np.arange(n) >= start, on, np.nan))
+    on = np.where(np.arange(n) >= start, level - X[:, at] @ fit.params[at], np.nan)
+    lines = lines.assign(fitted=level, counterfactual=on)
     keys = ["series_open" if not stands else "series_up" if change > 0 else "series_down"]
     keys += ["series_control" if more else "series_more"]
     known = {**table.iloc[0], "outcome": name, "since": since, "p": p, "placebo": as_large, "dates": len(placebo)}
     known["comparison"] = source.labels.get(comparison, comparison)
     summary = {"n": n, "method": "two lines, AR(1) errors by REML", "df": df, "established": stands}
     drawn = {"actual": "o", "fitted": "-", "counterfactual": "--"}
-    figure = dict(of="lines", x="period", columns=drawn, axes=("", name, "mean by period"))
-    more = dict(source=source, found=found, further={"lines": lines}, hidden=hidden.sum(), figure=figure, fitted=fit)
-    return statement((keys, known, confidence), ("interrupted_series", outcome, None, table, summary), **more)
+    return statement(
+        keys, known, confidence, "interrupted_series", outcome, None, table, summary, source=source,
+        found=dict(
+            as_large=(as_large, not as_large, "stops"), tried=(len(placebo), len(placebo) > 0, "info"),
+            neighbours=(round(float(rho), 2), rho <= 0.8),
+        ), further={"lines": lines}, suppressed=int(hidden.sum()), fitted=fit,
+        figure=dict(of="lines", x="period", columns=drawn, axes=("", name, "mean by period")),
+    )  # fmt: skip
 
 
 def two_way(cells, columns, confidence=0.95):
@@ -197,15 +190,20 @@ def two_way(cells, columns, confidence=0.95):
 
 
 def wide(cells, column) -> np.ndarray:
+    """Return a column of cells as (units, periods), missing where a unit is not seen."""
     return cells.pivot(index="unit", columns="t", values=column).to_numpy(dtype=float)
 
 
-def changes(Y, W, start) -> np.ndarray:
-    """Return each unit's weighted mean from `start` on less that before; missing where one side is not seen."""
-    parts = [(Y[:, at], W[:, at]) for at in (slice(start, None), slice(start))]
-    with np.errstate(invalid="ignore"):
-        late, early = (np.nansum(y * w, axis=1) / np.nansum(w, axis=1) for y, w in parts)
-    return late - early
+def averages(Y, W, at) -> np.ndarray:
+    """Return the weighted means (n, k) of the known of each row over the columns that `at` (T, k) marks."""
+    with np.errstate(invalid="ignore"):  # nobody is seen there
+        return (np.nan_to_num(Y * W) @ at) / (np.nan_to_num(W) @ at)
+
+
+def changes(Y, W, dates) -> np.ndarray:
+    """Return each unit's mean from a date on less that before, (units, dates); missing where one side is not seen."""
+    late = np.arange(Y.shape[1])[:, None] >= np.array(dates)
+    return averages(Y, W, late) - averages(Y, W, ~late)
 
 
 def welch(values, group, confidence) -> pd.DataFrame:
@@ -215,7 +213,7 @@ def welch(values, group, confidence) -> pd.DataFrame:
         found = stats.ttest_ind(values[group], values[~group], equal_var=False, nan_policy="omit")
         gap = np.nanmean(values[group], axis=0) - np.nanmean(values[~group], axis=0)
     rows = gap, *found.confidence_interval(confidence), found.pvalue, np.abs(found.statistic)
-    return pd.DataFrame(np.array(rows).T, columns=[*ENDS, "t"])
+    return pd.DataFrame(np.array(rows).T, columns=[*FOUND, "t"])
 
 
 def group_time(Y, starts, weights) -> np.ndarray:
@@ -237,9 +235,8 @@ def difference_in_differences(
 ) -> Statement:  # fmt: skip
     """Return how much more an outcome changed where the programme runs than where it does not.
 
-    Effects of units and periods are taken out, errors clustered by unit (CR2). Established if Welch's test of the units'
-    changes and the wild bootstrap find it too, no trend or period before differed, and no date before shows as much.
-    *Before and after alone* is what the units with the programme would have said. Starts at different times: group-time
+    Two-way effects, errors by unit (CR2). Established if Welch's test of the units' changes and the wild bootstrap find
+    it too, no trend or period before differed, and no date before shows as much. Starts at different times: group-time
     effects against units not yet treated, units left out in turn.
 
     Parameters
@@ -265,71 +262,65 @@ def difference_in_differences(
     """
     require_share("confidence", confidence)
     source, name, cells = read_panel(panel, outcome, unit, period, tuple(controls), every)
-    question, names = ("difference_in_differences", outcome, unit), cells["unit"].unique()
-    if isinstance(since, str) and since in getattr(getattr(panel, "table", panel), "columns", ()):
-        began = by_unit(panel, unit, since, names)
-        told, *found, more = _staggered(cells, began, unit, name, min_units, confidence)
-        return statement(told, (*question, *found), source=source, **more)
-    start, group = start_in(cells, since), treated_units(panel, names, unit, treated)
-    complete = np.isfinite(changes(wide(cells, "y"), wide(cells, "weight"), start))
-    require_units(group & complete, ~group & complete, min_units, unit)
-    cells, group, lost = cells[cells["unit"].isin(names[complete])], group[complete], int((~complete).sum())
-    code = pd.factorize(cells["unit"])[0]
-    runs = group[code]
+    staggered = isinstance(since, str) and since in getattr(getattr(panel, "table", panel), "columns", ())
+    start = None if staggered else start_in(cells, since)
+    starts, Y = starts_of(panel, cells, unit, treated, since, start), wide(cells, "y")
+    runs, seen = np.isfinite(starts), Y if staggered else changes(Y, wide(cells, "weight"), [start])
+    whole = np.isfinite(seen).all(axis=1)
+    sides = dict(treated=int((whole & runs).sum()), control=int((whole & ~runs).sum()))
+    say.refuse_if(min(sides.values()) < min_units, "lacking_units", **sides, least=min_units, unit=unit)
+    cells, lost = cells[cells["unit"].isin(cells["unit"].unique()[whole])], int((~whole).sum())
+    periods = np.unique(cells["t"])  # of those that stay
+    cells = cells.assign(t=np.searchsorted(periods, cells["t"]))
+    starts = np.where(runs, np.searchsorted(periods, starts), np.inf)[whole]
+    draws, base = dict(n_boot=n_boot, seed=seed), getattr(panel, "min_base", 1)
+    found = _staggered(cells, starts, confidence) if staggered else _at_once(
+        cells, starts, list(controls), draws, base, confidence
+    )  # fmt: skip
+    table, reasons, keys, known, checks, more = found
+    table.insert(0, "term", [say[f"did_row_{k}"] for k in ((4,) if staggered else range(4))])
+    keys = ["did_open" if reasons else "did_more" if table["estimate"][0] > 0 else "did_less", *keys]
+    known |= {**sides, **table.iloc[0], "periods": len(periods), "outcome": name, "why": listing(reasons[:2])}
+    method = say["did_staggered"] if staggered else "two-way effects, CR2 by unit"
+    summary = {"n": int(cells["n"].sum()), "method": method, "established": not reasons}
+    checks["lost_staggered" if staggered else "lost"] = lost, lost == 0
+    axes = dict(figure=dict(of="event_study", x="from_start", columns={"treated": "o-", "control": "o-"},
+        dashed=("axvline", -0.5), axes=(say["did_x"], name, say["did_unit"])))
+    more |= dict(drawn={"line": 0.0, "unit": name}) if staggered else axes
+    question = "difference_in_differences", outcome, unit, table, summary
+    return statement(keys, known, confidence, *question, source=source, found=checks, **more)
+
+
+def _at_once(cells, starts, controls, draws, min_base, confidence) -> tuple:
+    """Return rows, doubts, sentences and checks of a programme that began everywhere at one time, and its event study."""
+    group, start, code = np.isfinite(starts), int(starts.min()), pd.factorize(cells["unit"])[0]
+    runs, before = group[code], np.arange(cells["t"].max() + 1)[:, None] < start
     columns = [runs & (cells["t"] >= start), *(cells[c] for c in controls)]
     fit, clustered, _ = two_way(cells, columns, confidence)
-    drawn = dict(n_boot=n_boot, seed=seed, confidence=confidence)
-    p, *wild = wild_bootstrap(fit.model.wexog, fit.model.wendog, code, 0, **drawn)
+    p, *wild = wild_bootstrap(fit.model.wexog, fit.model.wendog, code, 0, confidence=confidence, **draws)
     others = np.column_stack([*columns[1:], pd.get_dummies(cells["t"], drop_first=True)]).astype(float)
     Y, W, clean = (wide(cells.assign(clean=cells["y"] - others @ fit.params[1:]), c) for c in ("y", "weight", "clean"))
-    change, alone = welch(changes(clean, W, start)[:, None], group, confidence).iloc[0], changes(Y, W, start)[group]
-    test = stats.ttest_1samp(alone, 0.0)
-    naive = alone.mean(), *test.confidence_interval(confidence)
-    rows = [clustered, change[ENDS], (clustered[0], *wild, p), (*naive, test.pvalue)]
-    table = pd.DataFrame(np.array(rows, dtype=float), columns=ENDS).assign(n=[len(group)] * 3 + [len(alone)])
-    table.insert(0, "term", [say[f"did_row_{k}"] for k in range(4)])
-    tried = [changes(clean[:, :start], W[:, :start], date) for date in range(2, start - 1)]
-    placebo = welch(np.column_stack(tried), group, confidence)["t"] >= change["t"] if tried else []
-    study, persons = _event_study(cells, Y, W, runs, group, start, confidence)
-    reasons, found = _doubts(cells, runs, start, table, study, placebo, confidence)
-    study.loc[persons < getattr(panel, "min_base", 1), ["treated", "control", *ENDS]] = np.nan
-    known = dict(treated=len(alone), control=len(group) - len(alone), periods=Y.shape[1], outcome=name)
-    known |= dict(zip(("p", "welch", "wild"), table["p_value"])) | ends("naive", *naive)
-    known |= {**table.iloc[0], "why": listing(reasons[:2])}
-    keys = [_verdict(clustered[0], reasons), "did_units", "did_before_more" if naive[0] > 0 else "did_before_less"]
-    summary = {"n": int(cells["n"].sum()), "method": "two-way effects, CR2 by unit", "established": not reasons}
-    drawn, axes = {"treated": "o-", "control": "o-"}, (say["did_x"], name, say["did_unit"])
-    figure = dict(of="event_study", x="from_start", columns=drawn, upright=-0.5, axes=axes)
-    further = {"event_study": study.drop(columns=["p_value", "t"])}
-    return statement(
-        (keys, known, confidence), (*question, table, summary), source=source, found=found | dict(lost=(lost, lost == 0)),
-        further=further, fitted=fit, hidden=study["estimate"].isna().sum(), figure=figure,
-    )  # fmt: skip
-
-
-def require_units(treated, control, min_units, unit) -> None:
-    """Refuse fewer units than errors by unit can bear."""
-    found = dict(treated=int(np.sum(treated)), control=int(np.sum(control)))
-    say.refuse_if(min(found.values()) < min_units, "lacking_units", **found, least=min_units, unit=unit)
-
-
-def _verdict(estimate, reasons) -> str:
-    return "did_open" if reasons else "did_more" if estimate > 0 else "did_less"
-
-
-def _event_study(cells, Y, W, runs, group, start, confidence) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return by period the means of both groups and the difference of their changes since the mean before, and persons."""
-    base = np.nansum((Y * W)[:, :start], axis=1) / np.nansum(W[:, :start], axis=1)
+    change = welch(changes(clean, W, [start]), group, confidence).iloc[0]
+    alone, dates = changes(Y, W, [start])[group, 0], range(2, start - 1)
+    naive = t_interval(alone.mean(), stats.sem(alone), len(alone) - 1, confidence)
+    rows = [clustered, change[FOUND], (clustered[0], *wild, p), naive]
+    table = pd.DataFrame(np.array(rows, dtype=float), columns=FOUND).assign(n=[len(group)] * 3 + [len(alone)])
+    earlier = changes(clean[:, :start], W[:, :start], dates)
+    placebo = (welch(earlier, group, confidence)["t"] >= change["t"]).sum() if dates else 0
+    study = cells.drop_duplicates("t").sort_values("t")["period"].astype(str).str[:10].to_frame().reset_index(drop=True)
+    study["from_start"] = np.arange(len(study)) - start
+    study[["treated", "control"]] = averages(Y.T, W.T, np.column_stack([group, ~group]))
+    study = study.join(welch(Y - averages(Y, W, before), group, confidence))
+    reasons, checks = _doubts(cells, runs, start, table, study, placebo, len(dates), confidence)
     persons = cells["n"].groupby([cells["t"], runs]).sum().unstack(fill_value=0).min(axis=1).to_numpy()
-    study = cells.drop_duplicates("t").sort_values("t")[["period"]].astype(str).reset_index(drop=True)
-    study["period"], study["from_start"] = study["period"].str[:10], np.arange(Y.shape[1]) - start
-    with np.errstate(invalid="ignore"):
-        for name, g in (("treated", group), ("control", ~group)):
-            study[name] = np.nansum((Y * W)[g], axis=0) / np.nansum(W[g], axis=0)
-    return study.join(welch(Y - base[:, None], group, confidence)), persons
+    study.loc[persons < min_base, ["treated", "control", *ENDS]] = np.nan
+    known = dict(zip(("p", "welch", "wild"), table["p_value"])) | ends("naive", *naive[:3])
+    more = dict(further={"event_study": study.drop(columns=["p_value", "t"])}, fitted=fit)
+    more["suppressed"] = int(study["estimate"].isna().sum())
+    return table, reasons, ["did_units", f"did_before_{'more' if naive[0] > 0 else 'less'}"], known, checks, more
 
 
-def _doubts(cells, runs, start, table, study, placebo, confidence) -> tuple[list[str], dict]:
+def _doubts(cells, runs, start, table, study, placebo, dates, confidence) -> tuple[list[str], dict]:
     """Return why the effect is not established, and what was checked; slopes before are found in half and 4 of 5 cases
     where they are 1.96 and 2.8 errors.
     """
@@ -338,33 +329,31 @@ def _doubts(cells, runs, start, table, study, placebo, confidence) -> tuple[list
     if (seen > 1).groupby(level=0).sum().min() >= 3:
         _, (*_, trend), error = two_way(cells[early], [(runs * cells["t"])[early]])
     joint = np.nanmin([1.0, *adjusted_p_values(study["p_value"][:start], correction="holm")])
-    effect, p, alpha = table.iloc[0], table["p_value"].iloc[:3], 1 - confidence
-    found = dict(agree=(", ".join(map(p_words, p)), p.max() < alpha or p.min() >= alpha, "stops"))
-    for key, tested in (("unseen" if np.isnan(trend) else "alike", trend), ("alike_joint", joint)):
-        found[key] = round(float(tested), 4), tested >= 0.05, "stops"
-    missed = float(1.96 * error * len(study) / 2)
-    found |= dict(missed=(missed, missed < abs(effect["estimate"])), power=(float(2.8 * error), True, "info"))
-    found |= dict(dates=(int(sum(placebo)), not any(placebo), "stops"))
-    reasons = [say("holds_0", span=interval(*effect[ENDS[1:3]], confidence, 2))] * bool(p.iloc[0] >= alpha)
+    effect, p, alpha, missed = table.iloc[0], table["p_value"].iloc[:3], 1 - confidence, float(1.96 * error * len(study) / 2)
+    found = {
+        "agree": (", ".join(map(p_words, p)), p.max() < alpha or p.min() >= alpha, "stops"),
+        "unseen" if np.isnan(trend) else "alike": (round(float(trend), 4), trend >= 0.05, "stops"),
+        "alike_joint": (round(float(joint), 4), joint >= 0.05, "stops"),
+        "missed": (missed, missed < abs(effect["estimate"])),
+        "power": (float(2.8 * error), True, "info"),
+        "dates": (int(placebo), not placebo, "stops"),
+    }
     failed = [(key, value) for key, (value, ok, *level) in found.items() if level == ["stops"] and not ok]
-    return reasons + [say.told(f"why_{key}", value=value, dates=len(placebo)) for key, value in failed], found
+    reasons = [say.told(f"why_{key}", value=value, dates=dates) for key, value in failed]
+    return _in_span(effect, confidence) + reasons, found
 
 
-def _staggered(cells, began, unit, name, min_units, confidence) -> tuple:
-    """Return what is told of the effect where the programme began at different times; units are left out in turn."""
-    starts = np.array([np.inf if pd.isna(value) else start_in(cells, value) for value in began], dtype=float)
-    Y = wide(cells, "y")
-    whole = np.isfinite(Y).all(axis=1)
-    Y, starts, lost = Y[whole], starts[whole], int((~whole).sum())
-    n = int(cells["n"][cells["unit"].isin(cells["unit"].unique()[whole])].sum())
-    runs = np.isfinite(starts)
-    require_units(runs, ~runs, min_units, unit)
-    effect, spread = jackknife(lambda w: group_time(Y, starts, w), np.arange(len(Y)), np.ones(len(Y)))
-    row = t_interval(float(effect[0]), float(np.sqrt(spread[0, 0])), len(Y) - 1, confidence)
-    reasons = [say("holds_0", span=interval(*row[1:3], confidence, 2))] if row[3] >= 1 - confidence else []
-    found = pd.DataFrame([(say["did_row_4"], *row, len(Y))], columns=["term", *ENDS, "n"])
-    known = dict(treated=int(runs.sum()), control=int((~runs).sum()), periods=Y.shape[1], p=row[3], outcome=name)
-    known |= {**found.iloc[0], "starts": len(np.unique(starts[runs])), "why": listing(reasons)}
-    summary = {"n": n, "method": say["did_staggered"], "established": not reasons}
-    more = dict(found=dict(lost_staggered=(lost, lost == 0)), drawn={"line": 0.0, "unit": name})
-    return ([_verdict(row[0], reasons), "did_groups"], known, confidence), found, summary, more
+def _in_span(row, confidence) -> list[str]:
+    """Return that an interval holds 0 as a doubt, where it does."""
+    holds = row["p_value"] >= 1 - confidence
+    return [say("holds_0", span=interval(row["conf_low"], row["conf_high"], confidence, 2))] if holds else []
+
+
+def _staggered(cells, starts, confidence) -> tuple:
+    """Return rows, doubts and sentences of a programme that began at different times; units are left out in turn."""
+    Y, n = wide(cells, "y"), len(starts)
+    effect, spread = jackknife(lambda weights: group_time(Y, starts, weights), np.arange(n), np.ones(n))
+    row = t_interval(float(effect[0]), float(np.sqrt(spread[0, 0])), n - 1, confidence)
+    table = pd.DataFrame([(*row, n)], columns=[*FOUND, "n"])
+    known = dict(p=row[3], starts=len(np.unique(starts[np.isfinite(starts)])))
+    return table, _in_span(table.iloc[0], confidence), ["did_groups"], known, {}, {}

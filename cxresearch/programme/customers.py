@@ -9,15 +9,15 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.digits import at_least
-from cxresearch.errors import DataProblem, require_columns, require_share
+from cxresearch.errors import require_columns, require_share
 from cxresearch.figures import axes_or_new, heat_map
 from cxresearch.findings import CANNOT, ENDS, Finding, Statement, ends, number
 from cxresearch.inference import critical_value, fieller_interval, wilson_interval
-from cxresearch.inference.events import amount_sql, opened, quoted, time_sql
+from cxresearch.inference.events import amount_sql, quoted, time_sql
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
 from cxresearch.programme import shared
-from cxresearch.programme.shared import answer, ids_of, names_of, payments, resampled, say, span_of
+from cxresearch.programme.shared import DAYS, answer, ids_of, names_of, payments, resampled, say, span_of, statement
 from cxresearch.survey import as_survey, as_table
 
 ROLES = ("acquisition", "service", "retention")
@@ -25,21 +25,18 @@ RATIOS = {  # what is divided (a role of costs; all of them) by which count
     "cac": ("acquisition", "new"), "cost_per_contact": ("service", "contacts"),
     "retention_cost": ("retention", "customers"), "cost_of_sale": (None, "revenue"),
 }  # fmt: skip
+UNITLESS = "cost_of_sale", "clv_to_cac"
 COUNTED = {"new": ["time"], "contacts": ["time"], "customers": ["time", "id"], "revenue": ["time", "amount"]}
 LENGTHS = {"Y": "year", "Q": "quarter", "M": "month"}
 MONTH = 365.25 / 12  # days
-FIRSTS = """, orders AS (SELECT customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value FROM paid GROUP BY ALL)
-SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) FILTER (value IS NOT NULL) AS _order,
-       sum(net) AS _revenue FROM orders GROUP BY customer HAVING count(value) > 0 ORDER BY customer"""
-ACTIVE = """, active AS (SELECT DISTINCT customer, date_trunc('{period}', moment) AS period FROM paid
-  WHERE amount >= 0 AND moment < TIMESTAMP '{end}'), firsts AS (SELECT customer, min(period) AS cohort FROM active GROUP BY 1)
-SELECT cohort::TIMESTAMP AS cohort, date_diff('{period}', cohort, period) AS age, count(*) AS active
-FROM active JOIN firsts USING (customer) GROUP BY ALL ORDER BY ALL"""
-AGAIN = """, days AS (SELECT DISTINCT customer, moment::DATE AS day FROM paid WHERE amount >= 0 AND moment < TIMESTAMP '{end}'),
- first_two AS (SELECT customer, min(day) AS first, list_sort(list(day))[2] AS second FROM days GROUP BY 1)
+FIRSTS = """SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) AS _order,
+  sum(net) AS _revenue FROM source GROUP BY customer HAVING count(value) > 0 ORDER BY customer"""
+ACTIVE = DAYS + """ SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, date_diff('{period}', first, day) AS age,
+  count(DISTINCT customer) AS active FROM days GROUP BY ALL ORDER BY ALL"""
+AGAIN = DAYS + """, two AS (SELECT first, min(day) FILTER (day > first) AS second FROM days GROUP BY customer, first)
 SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, date_diff('day', first, coalesce(second, DATE '{end}')) AS days,
-  (second IS NOT NULL)::INTEGER AS again, count(*) AS n FROM first_two GROUP BY ALL ORDER BY ALL"""
-INCOME = "SELECT customer, moment::DATE AS day, sum(amount) AS amount FROM paid GROUP BY ALL ORDER BY ALL"
+  (second IS NOT NULL)::INTEGER AS again, count(*) AS n FROM two GROUP BY ALL ORDER BY ALL"""
+INCOME = "SELECT customer, moment::DATE AS day, sum(net) AS amount FROM source GROUP BY ALL ORDER BY ALL"
 
 
 def bca_means(sample, values, member, *, confidence, n_boot, seed) -> np.ndarray:
@@ -58,17 +55,6 @@ def bca_means(sample, values, member, *, confidence, n_boot, seed) -> np.ndarray
     return np.array([mean, *([np.nanquantile(d, p) for d, p in zip(draws.T, row)] for row in places)])
 
 
-def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return customers with `_id` and `since`, and who became one within the record of payments; refuse a cut history."""
-    say.refuse_if(since is None, "no_since")
-    require_columns(survey.table, customer, since, where="customers")
-    joined = pd.to_datetime(survey.table[since], errors="coerce")
-    recent = joined.between(begin.normalize(), end, inclusive="left").to_numpy()
-    record = dict(since=since, first=begin.date(), last=end.date(), latest=joined.max())
-    say.refuse_if(not recent.any(), "nobody_new", **record)
-    return survey.table.assign(_id=ids_of(survey.table[customer]), since=joined), recent
-
-
 def _amounts(sample, values, names, chance) -> pd.DataFrame:
     """Return by name (sorted) n, the mean of values with its interval, the median, and what the largest hold."""
     shown, at = np.unique(np.asarray(names, dtype=str), return_inverse=True)
@@ -79,6 +65,17 @@ def _amounts(sample, values, names, chance) -> pd.DataFrame:
     found["median"] = [np.median(part) for part in parts]
     found["top_share"] = [part[: max(len(part) // 100, 1)].sum() / part.sum() for part in parts]
     return found.assign(largest_share=[largest_share(part) for part in parts])
+
+
+def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return customers with `_id` and `since`, and who became one within the record of payments; refuse a cut history."""
+    say.refuse_if(since is None, "no_since")
+    require_columns(survey.table, customer, since, where="customers")
+    joined = pd.to_datetime(survey.table[since], errors="coerce")
+    recent = joined.between(begin.normalize(), end, inclusive="left").to_numpy()
+    record = dict(since=since, first=begin.date(), last=end.date(), latest=joined.max())
+    say.refuse_if(not recent.any(), "nobody_new", **record)
+    return survey.table.assign(_id=ids_of(survey.table[customer]), since=joined), recent
 
 
 def acquisition(
@@ -109,7 +106,7 @@ def acquisition(
     """
     require_share("confidence", confidence)
     events, survey = as_table(transactions), as_survey(customers)
-    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
+    with payments(events, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
         end, firsts = shared.complete_until(ask, end, period), ask(FIRSTS)
     customer = customer or events.roles.get("customer")
     merged, recent = joined_since(survey, customer, since, firsts["_first"].min(), end)
@@ -121,22 +118,23 @@ def acquisition(
     order, revenue = (merged[c].to_numpy(float)[s.rows] for c, s in (("_order", new), ("_revenue", every)))
     by = _amounts(new, order, names_of(merged["since"].iloc[new.rows], period), chance)
     by = by.drop(columns="top_share").rename(columns={"term": "period"})
-    of = ((new, order, "first_order"), (every, revenue, "revenue"))
-    whole = pd.concat([_amounts(s, v, [term] * len(v), chance) for s, v, term in of], ignore_index=True)
     by = hide_cells(by, min_base=survey.min_base, keys=("period",))
+    of = (new, order, "first_order"), (every, revenue, "revenue")
+    whole = pd.concat([_amounts(s, v, [term] * len(v), chance) for s, v, term in of], ignore_index=True)
     first, per = whole.iloc[0], whole.iloc[1]
     crowd = round(float(by["n"].iloc[0] / max(by["n"].iloc[1:].median(), 1)), 2) if len(by) > 1 else 1.0
     unpaid, early = int((recent & ~paid).sum()), int((merged["_first"] < merged["since"].dt.normalize()).sum())
-    found = dict(crowd=(crowd, not crowd > 2), unpaid=(unpaid, unpaid == 0), early=(early, early == 0))
-    found |= dict(dominant=(per["largest_share"], per["largest_share"] <= 0.05))
     unit, (begun, last) = events.currency or survey.currency, by["period"].iloc[[0, -1]]
     known = {**first, "first": begun, "last": last, "unit": unit or shared.NO_CURRENCY, "all": per["n"]}
     known |= ends("revenue", *per[ENDS]) | dict(part=per["top_share"], one=per["largest_share"])
-    question = "acquisition", "first order", "period", by, {"n": first["n"], "method": "mean, BCa interval"}
-    return shared.statement(
-        (["won", "won_more"], known, confidence), question, source=survey, checks=checks, found=found,
-        further={"whole": whole}, hidden=by["n"].isna().sum(),
-        figure=dict(x="period", columns={"estimate": "o-"}, axes=("", f"mean first order, {unit or 'money'}", "")),
+    return statement(
+        ["won", "won_more"], known, confidence,
+        "acquisition", "first order", "period", by, {"n": first["n"], "method": "mean, BCa interval"},
+        source=survey, checks=checks, further={"whole": whole}, suppressed=int(by["n"].isna().sum()),
+        found=dict(
+            crowd=(crowd, not crowd > 2), unpaid=(unpaid, unpaid == 0), early=(early, early == 0),
+            dominant=(per["largest_share"], per["largest_share"] <= 0.05),
+        ), figure=dict(x="period", columns={"estimate": "o-"}, axes=("", f"mean first order, {unit or 'money'}", "")),
     )  # fmt: skip
 
 
@@ -145,8 +143,8 @@ def cohort_retention(
 ) -> Statement:
     """Return the share (0-1) of each cohort of customers that bought in later periods, and how soon they bought again.
 
-    Wilson's interval; periods that are not over are left out. Nobody has a contract that ends: "active" says that they
-    bought. ``further["again"]``: 1 - Kaplan & Meier of the days until the second purchase.
+    Wilson's interval. Nobody has a contract that ends: "active" says that they bought. ``further["again"]``: 1 - Kaplan
+    & Meier of the days until the second purchase.
 
     Parameters
     ----------
@@ -165,9 +163,9 @@ def cohort_retention(
     """
     require_share("confidence", confidence)
     events = as_table(transactions)
-    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
+    with payments(events, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
         end = shared.complete_until(ask, end, period)
-        cells, again = (ask(sql.format(period=period, end=end)) for sql in (ACTIVE, AGAIN))
+        cells, again = (ask(sql, period=period, end=end) for sql in (ACTIVE, AGAIN))
     begun = cells["cohort"].min() + pd.Timedelta(1, "ns") if since is None else shared.moment("since", since)
     sizes = cells[cells["age"] == 0].set_index("cohort")["active"]
     stock, sizes = int(sizes[sizes.index < begun].sum()), sizes[sizes.index >= begun]
@@ -176,9 +174,9 @@ def cohort_retention(
     table = pd.DataFrame(ages, columns=["cohort", "age"]).merge(cells, how="left", on=["cohort", "age"])
     table = table.assign(active=table["active"].fillna(0).astype(int), n=table["cohort"].map(sizes))
     sizes = table[table["age"] == 1]
-    small = sizes["cohort"][hidden_cells(sizes, min_base=events.min_base, keys=("cohort",))]
-    say.refuse_if(len(small) == len(sizes), "few_cohorts", floor=events.min_base)
-    gone, kept = table["cohort"].isin(small).to_numpy(), sizes[~sizes["cohort"].isin(small)]
+    gone = hidden_cells(sizes, min_base=events.min_base, keys=("cohort",))
+    say.refuse_if(gone.all(), "few_cohorts", floor=events.min_base)
+    kept, gone = sizes[~gone], table["cohort"].isin(sizes["cohort"][gone]).to_numpy()
     again = again[again["cohort"].isin(kept["cohort"])]
     days, each = again["days"], again["n"].to_numpy(dtype=float)  # customers counted by days
     at = [day for day in (30, 90, 180, 365) if day < days.max()] or [int(days.max())]
@@ -194,44 +192,40 @@ def cohort_retention(
     share = kept["active"].sum() / n
     known = dict(first=names[0], last=names[-1], period=period, days=soon["days"], stock=stock)
     known |= ends("share", share, *wilson_interval(share, n, confidence)) | ends("again", *soon[ENDS])
-    summary = {"n": n, "method": "share active, Wilson interval"}
-    return shared.statement(
-        (["active", "active_more"], known, confidence), ("cohort_retention", "active customers", "cohort", table, summary),
+    return statement(
+        ["active", "active_more"], known, confidence,
+        "cohort_retention", "active customers", "cohort", table, {"n": n, "method": "share active, Wilson interval"},
         source=events, checks=checks, found=dict(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info")),
-        further={"again": again}, hidden=gone.sum(), figure=_matrix,
+        further={"again": again}, suppressed=int(gone.sum()), figure=_matrix,
     )  # fmt: skip
 
 
 def _matrix(finding, ax):
+    """Draw the cohorts as a heat map."""
     wide = finding.table.pivot(index="cohort", columns="age", values="estimate").astype(float)
     ax = axes_or_new(ax, rows=len(wide) + 2)
     return heat_map(100 * wide, unit=say["cohort_axis"], title=finding.title, ax=ax)
 
 
-def periods_of(values, where: str) -> pd.Series:
-    """Return labels (2024, 2024Q1, 2024-01) or dates as periods of one length."""
-    text, known = pd.Series(values).astype(str).str.strip(), {}
-    length = "Y" if text.str.fullmatch(r"\d{4}").all() else "Q" if text.str.contains("Q").any() else "M"
-    for label in text.unique():
-        try:
-            known[label] = pd.Period(label, length)
-        except ValueError:
-            raise DataProblem(say("no_period", where=where, label=repr(label))) from None
-    return text.map(known)
-
-
 def _spent(events, given, roles) -> pd.DataFrame:
-    """Return period, kind and amount of costs; refuse roles that say nothing."""
+    """Return period, kind and amount of costs, by periods of one length; refuse roles that say nothing."""
     period, kind, amount = shared.columns_of(events, "costs", **given)
     wrong = sorted(set(roles.values()) - set(ROLES))
     say.refuse_if(wrong or not roles, "no_roles", known=", ".join(ROLES), found=wrong or "none")
-    with opened(events.data, named="costs") as source:
-        require_columns(source, period, kind, amount, where="costs")
-        sql = f"{quoted(period)} AS period, {quoted(kind)}::VARCHAR AS kind, {amount_sql(source, amount)} AS amount"
-        spent = source.query("source", f"SELECT {sql} FROM source").df()
+
+    def sql(source):
+        of = f"{quoted(period)} AS period, {quoted(kind)}::VARCHAR AS kind, {amount_sql(source, amount)} AS amount"
+        return f"SELECT {of} FROM source"
+
+    spent = answer(events, sql, period, kind, amount, where="costs")
     kinds, stray = sorted(set(spent["kind"])), sorted(set(roles) - set(spent["kind"]))
     say.refuse_if(stray, "no_kind", stray=", ".join(map(repr, stray)), kinds=", ".join(kinds))
-    return spent.assign(period=periods_of(spent["period"], period))
+    text = spent["period"].astype(str).str.strip()
+    length = "Y" if text.str.fullmatch(r"\d{4}").all() else "Q" if text.str.contains("Q").any() else "M"
+    at = pd.to_datetime(text, errors="coerce", format="mixed")
+    unread = text[at.isna()]
+    say.refuse_if(len(unread), "no_period", where=period, label=", ".join(map(repr, unread[:1])))
+    return spent.assign(period=at.dt.to_period(length))
 
 
 def _counted(count: str, given, length: str) -> pd.Series:
@@ -256,8 +250,9 @@ def _ratio(term, cost, record, count, by, n_boot, seed, confidence) -> tuple:
     seen = record[:0] if by.empty else record[(record >= by.index.min()) & (record <= by.index.max())]
     pairs = np.column_stack([part.reindex(seen).fillna(0.0).to_numpy(dtype=float) for part in (cost, by)])  # none is 0
     (n, _), (top, bottom) = pairs.shape, pairs.sum(axis=0)
-    say.refuse_if(n < 2, "one_month", name=say["name_" + term], count=count, n=n)
-    say.refuse_if(bottom <= 0, "no_count", name=say["name_" + term], count=count, n=n)
+    of = dict(name=say["name_" + term], count=count, n=n)
+    say.refuse_if(n < 2, "one_month", **of)
+    say.refuse_if(bottom <= 0, "no_count", **of)
     length = min(int(np.ceil(np.sqrt(n))), n // 2)
     blocks = -(-n // length)
     start = np.random.default_rng(seed).integers(0, n, size=(n_boot, blocks, 1))
@@ -273,7 +268,7 @@ def cost_ratios(
 ) -> Statement:  # fmt: skip
     """Return the cost to win a customer, per contact, to keep a customer and of sales, in currency.
 
-    Ratios of sums over the periods that both hold, Fieller's interval; errors from blocks of neighbouring periods; t with
+    Ratios of sums over the periods that both hold, Fieller's interval; errors from blocks of neighbouring periods, t with
     blocks - 1 degrees of freedom.
 
     Parameters
@@ -299,7 +294,7 @@ def cost_ratios(
     require_share("confidence", confidence)
     events, rows = as_table(costs), []
     spent = _spent(events, {"period": period, "kind": kind, "amount": amount}, roles)
-    unknown = sorted(set(counts) - {count for _, count in RATIOS.values()})
+    unknown = sorted(set(counts) - set(COUNTED))
     say.refuse_if(unknown, "unknown_count", found=", ".join(unknown))
     unsaid = share_for_acquisition is None or not 0 < share_for_acquisition <= 1
     say.refuse_if("new" in counts and unsaid, "no_share", share=share_for_acquisition)
@@ -319,27 +314,26 @@ def cost_ratios(
     loose = sorted(set(spent["kind"]) - set(roles))
     found = dict(loose=(", ".join(loose) or "none", not loose), periods=(most, most >= 12), unreached=(lost, lost == 0))
     if lifetime is not None and "cac" in set(table["term"]):
-        stands = bool(lifetime.established)
-        found |= dict(lifetime=("established" if stands else "not established", stands))
-        if stands:
-            two = [t.set_index("term").loc[term] for t, term in ((lifetime.table, "clv"), (table, "cac"))]
-            (top, bottom), z = (row["estimate"] for row in two), critical_value(confidence)
-            errors = [((row["conf_high"] - row["conf_low"]) / (2 * z)) ** 2 for row in two]
-            span = fieller_interval(top, bottom, errors, confidence=confidence)
-            row = [("clv_to_cac", top / bottom, *span, top, bottom, two[1]["n"])]
-            table = pd.concat([table, pd.DataFrame(row, columns=table.columns)], ignore_index=True)
-    shown, told, names = table.dropna(subset="estimate"), [], []
+        found |= dict(lifetime=("established" if lifetime.established else "not established", lifetime.established))
+        if lifetime.established:
+            clv, cac = lifetime.table.set_index("term").loc["clv"], table.set_index("term").loc["cac"]
+            errors = [((row["conf_high"] - row["conf_low"]) / (2 * critical_value(confidence))) ** 2 for row in (clv, cac)]
+            of = clv["estimate"], cac["estimate"]
+            span = fieller_interval(*of, errors, confidence=confidence)
+            table.loc[len(table)] = ["clv_to_cac", of[0] / of[1], *span, *of, cac["n"]]
+    shown = table.dropna(subset="estimate")
+    told, names, unit = [], [], f" {events.currency or shared.NO_CURRENCY}"
     for r in shown.itertuples():
-        name, plain = say["name_" + r.term], r.term in ("clv_to_cac", "cost_of_sale")
-        value = number(r.estimate, 2) + f" {events.currency or shared.NO_CURRENCY}" * (not plain)
+        name, value = say["name_" + r.term], number(r.estimate, 2) + unit * (r.term not in UNITLESS)
         told.append(say("cost", name=name, value=value, span=span_of(*r[3:5], confidence), n=number(r.n, 0)))
         names.append(f"{name}: {value}")
     rest = "; ".join([*told[1:2], *(t[0].lower() + t[1:] for t in told[2:])])
     whole = f"{told[0]}. {rest}." if rest else f"{told[0]}." if told else say["no_base"]
     question = "cost_ratios", ", ".join(table["term"]), None, table, {"n": most, "method": say["ratio_method"]}
-    return shared.statement(
-        (["whole"], {"whole": whole}, confidence), question, source=events, found=found,
-        labels={term: say["name_" + term] for term in (*RATIOS, "clv_to_cac")} | dict(events.labels), hidden=few.sum(),
+    return statement(
+        ["whole"], {"whole": whole}, confidence, *question, source=events, found=found,
+        labels={term: say["name_" + term] for term in (*RATIOS, "clv_to_cac")} | dict(events.labels),
+        suppressed=int(few.sum()),
         drawn=dict(names=names, scale=1 / shown["estimate"], unit="interval over estimate", line=1.0),  # no unit in common
     )  # fmt: skip
 
@@ -350,8 +344,8 @@ def payback(
 ) -> Statement:  # fmt: skip
     """Return the month in which the margin of a new customer, in currency, reaches what it cost to win one.
 
-    Each month's margin is the mean of those seen in all of it. The interval of the month comes from resamples of
-    customers and of the cost; it has no end where some never pay back in what was seen.
+    Each month's margin is the mean of those seen in all of it. The month's interval comes from resamples of customers
+    and of the cost; it has no end where some never pay back in what was seen.
 
     Parameters
     ----------
@@ -372,7 +366,7 @@ def payback(
     require_share("confidence", confidence)
     events, survey = as_table(transactions), as_survey(customers)
     price, spread = _price(cost, confidence)
-    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
+    with payments(events, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
         rows = ask(INCOME)
     merged, new = joined_since(survey, customer or events.roles.get("customer"), since, rows["day"].min(), end)
     joined = merged["since"][new].reset_index(drop=True)
@@ -386,22 +380,21 @@ def payback(
     rows = rows[(rows["k"] >= 0) & (rows["k"] < np.minimum(seen, months)[rows["row"]])]
     np.add.at(income, (rows["row"], rows["k"]), margin * rows["amount"])
     totals = resampled(np.hstack([income, known]), n_boot=n_boot, seed=seed)
-    draws = np.cumsum(totals[:, :months] / totals[:, months:], axis=1)
-    so_far = np.cumsum(income.sum(axis=0) / known.sum(axis=0))
+    draws, n = np.cumsum(totals[:, :months] / totals[:, months:], axis=1), known.sum(axis=0).astype(int)
+    so_far = np.cumsum(income.sum(axis=0) / n)
     prices = price * np.exp(spread * np.random.default_rng(seed).normal(size=len(draws)))
     month, tails = float(_first_month(so_far, price)), [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.quantile(_first_month(draws, prices[:, None]), tails, method="inverted_cdf")
-    band, n = np.quantile(draws, tails, axis=0), known.sum(axis=0).astype(int)
-    table = pd.DataFrame(dict(age=np.arange(1, months + 1), earned=so_far, conf_low=band[0], conf_high=band[1], n=n))
+    table = pd.DataFrame({"age": np.arange(1, months + 1), "earned": so_far})
+    table = table.assign(**dict(zip(ENDS[1:], np.quantile(draws, tails, axis=0))), n=n)
     key = "not_paid_back" if np.isinf(month) else "paid_back_open" if np.isinf(high) else "paid_back"
     known = dict(cost=price, unit=events.currency or shared.NO_CURRENCY, seen=months, margin=so_far[-1])
     known |= ends("month", month, low, high)
-    summary = {"n": int(n[0]), "method": say["payback_method"], "payback": month}
-    summary["established"] = bool(np.isfinite(high))
+    summary = {"n": int(n[0]), "method": say["payback_method"], "payback": month, "established": bool(np.isfinite(high))}
     axes = say["payback_x"], say("payback_y", unit=events.currency or "money"), say["payback_unit"]
-    more = dict(figure=dict(x="age", columns={"earned": "o-"}, across=price, axes=axes), found={}, checks=checks)
+    figure = dict(x="age", columns={"earned": "o-"}, dashed=("axhline", price), axes=axes)
     question = "payback", "margin", None, table, summary
-    return shared.statement(([key], known, confidence), question, source=events, **more)
+    return statement([key], known, confidence, *question, source=events, checks=checks, figure=figure)
 
 
 def _first_month(path, price) -> np.ndarray:

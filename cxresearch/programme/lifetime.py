@@ -17,27 +17,26 @@ from cxresearch.findings import ENDS, Statement, ends, interval
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hide_cells
 from cxresearch.programme import shared
-from cxresearch.programme.shared import ids_of, payments, resampled, say
+from cxresearch.programme.shared import DAYS, ids_of, payments, resampled, say, statement
 from cxresearch.survey import Survey, as_survey, as_table
 
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
 RUNAWAY = 1e3  # a parameter so large tells of no heterogeneity, not of a value
+ENDLESS = 1e4  # of a and b: where leaving does not vary they run away together, and end at a bound that all find alike
 STEPS = 6  # of the horizon, each discounted from its middle
 TERMS = ("actual", "predicted", "actual_over_predicted", "error", "error_of_history", "clv")
-DAYS = ", days AS (SELECT customer, moment::DATE AS day, sum(amount) AS value FROM paid WHERE amount >= 0 GROUP BY ALL)"
-BUYING = """SELECT customer, (count(*) FILTER (day < '{cut}') - 1)::DOUBLE AS x, date_diff('day', min(day), '{cut}') - 1 AS age,
-  date_diff('day', min(day), max(day) FILTER (day < '{cut}')) AS last, (count(*) FILTER (day >= '{cut}'))::DOUBLE AS later,
-  sum(value) FILTER (day < '{cut}') - arg_min(value, day) AS money
-FROM days GROUP BY customer HAVING min(day) < '{cut}' ORDER BY customer"""
-RENEWING = """, due AS (SELECT customer, date_diff('{period}', min(day) OVER (PARTITION BY customer), day) AS k,
-  date_diff('{period}', min(day) OVER (PARTITION BY customer), DATE '{cut}') - 1 AS age, value FROM days),
+BUYING = DAYS + """ SELECT customer, (count(*) FILTER (day < '{cut}') - 1)::DOUBLE AS x,
+  date_diff('day', first, '{cut}') - 1 AS age, date_diff('day', first, max(day) FILTER (day < '{cut}')) AS last,
+  (count(*) FILTER (day >= '{cut}'))::DOUBLE AS later, sum(value) FILTER (day < '{cut}') - arg_min(value, day) AS money
+FROM days WHERE first < '{cut}' GROUP BY customer, first ORDER BY customer"""
+RENEWING = DAYS + """, due AS (SELECT customer, date_diff('{period}', first, day) AS k, value,
+  date_diff('{period}', first, DATE '{cut}') - 1 AS age FROM days),
 kept AS (SELECT *, dense_rank() OVER (PARTITION BY customer ORDER BY k) - 1 = k AS met FROM due WHERE age >= 0)
 SELECT customer, (count(DISTINCT k) FILTER (met AND k <= age) - 1)::DOUBLE AS x, any_value(age) AS age, x AS last,
   (count(DISTINCT k) FILTER (met AND k > age))::DOUBLE AS later, x * avg(value) AS money
 FROM kept GROUP BY customer ORDER BY customer"""
-# Rows are customers, or cells of alike ones: x events after the first, the last at t of T observed.
-Model = namedtuple("Model", "names scores expected alive history")
-Fit = namedtuple("Fit", "theta loglik influence")  # influence (n, p) of a customer of each row on the logs of theta
+# Rows are cells of customers who are alike: x events after the first, the last at t of T observed.
+Model = namedtuple("Model", "names scores expected alive history starts")
 
 
 def _bg_nbd(theta, x, t, T):
@@ -94,13 +93,12 @@ def _gamma_gamma(theta, x, m, _):
     p, q, scale = theta
     whole, shape, money = np.log(scale + m * x), p * x + q, np.log(m) + np.log(x)
     loglik = gammaln(shape) - gammaln(p * x) - gammaln(q) + q * np.log(scale) + p * x * money
-    loglik -= np.log(m) + shape * whole
     slopes = (
         x * (digamma(shape) - digamma(p * x) + money - whole),
         digamma(shape) - digamma(q) + np.log(scale) - whole,
         q / scale - shape / (scale + m * x),
     )
-    return loglik, np.stack(slopes, axis=1)
+    return loglik - np.log(m) - shape * whole, np.stack(slopes, axis=1)
 
 
 def gamma_gamma_mean(theta, x, m):
@@ -112,16 +110,18 @@ def gamma_gamma_mean(theta, x, m):
 MODELS = {
     "bg_nbd": Model(
         ("r", "alpha", "a", "b"), _bg_nbd, _bg_nbd_expected, _bg_nbd_alive,
-        lambda x, T, more, counts: x / np.maximum(T, 1 / 7) * more,
+        lambda x, T, more, counts: x / np.maximum(T, 1 / 7) * more, lambda t: [(0.5, 5.0, 0.5, 2.0)],
     ),
     "sbg": Model(
         ("a", "b"), _sbg, _sbg_expected, lambda theta, x, t, T: (x >= T) * 1.0,
         lambda x, T, more, counts: np.where(x < T, 0.0, more * (counts @ x) / (counts @ np.minimum(x + 1, T))),
+        lambda t: [(1.0, 1.0)],
+    ),  # of Gamma-Gamma, x are payments and t their mean; its likelihood has runaway ridges
+    "gamma_gamma": Model(
+        ("p", "q", "scale"), _gamma_gamma, None, None, None,
+        lambda t: [(p, q, (q - 1) * t / p) for p, q in ((1.0, 2.0), (6.0, 4.0), (2.0, 10.0))],
     ),
-    "gamma_gamma": Model(("p", "q", "scale"), _gamma_gamma, None, None, None),
 }  # fmt: skip
-ENDLESS = 1e4  # of a and b: where leaving does not vary they run away together, and end at a bound that all find alike
-STARTS = {"bg_nbd": [(0.5, 5.0, 0.5, 2.0)], "sbg": [(1.0, 1.0)]}
 
 
 def slope(total, theta, step: float = 1e-4) -> np.ndarray:
@@ -130,33 +130,55 @@ def slope(total, theta, step: float = 1e-4) -> np.ndarray:
     return np.array([(total(theta * np.exp(s)) - total(theta * np.exp(-s))) / (2 * step) for s in ways])
 
 
-def fit(name: str, x, t, T, counts=None) -> Fit:
-    """Return the parameters that maximise the likelihood of rows that stand for `counts` customers.
-
-    Of Gamma-Gamma, x are payments and t their mean: the best of three starts, as the likelihood has runaway ridges.
+class Fitted:
+    """A model fitted to customers by maximum likelihood, alike ones as one cell: ``theta``, ``loglik``, and ``influence``
+    (n, p) of customers on the logs of theta, none on what stands at its bound.
     """
-    most = np.array([np.log(ENDLESS) if part in ("a", "b") else 16.0 for part in MODELS[name].names])
-    scores, counts = MODELS[name].scores, np.ones(len(x)) if counts is None else counts
-    money = [(p, q, (q - 1) * np.mean(t) / p) for p, q in ((1.0, 2.0), (6.0, 4.0), (2.0, 10.0))]
 
-    def target(log):
-        with np.errstate(all="ignore"):
-            loglik, slopes = scores(np.exp(log), x, t, T)
-        return -(counts @ loglik) / counts.sum(), -(counts @ slopes) * np.exp(log) / counts.sum()
+    def __init__(self, name: str, x, t, T):
+        alike = pd.DataFrame({"x": x, "t": t, "T": T}).groupby(["x", "t", "T"])
+        cells = alike.size().reset_index(name="count").astype(float)
+        *self.cells, self.counts = cells.to_numpy().T.copy()
+        self.model, self.cell = MODELS[name], alike.ngroup().to_numpy()
+        scores, counts, n = self.model.scores, self.counts, self.counts.sum()
 
-    given = dict(jac=True, bounds=[(-16, limit) for limit in most], method="L-BFGS-B")
-    given["options"] = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}
-    log = min((optimize.minimize(target, np.log(s), **given) for s in STARTS.get(name, money)), key=lambda f: f.fun).x
-    for _ in range(3):  # Newton's last steps
-        hessian = slope(lambda theta: target(np.log(theta))[1], np.exp(log), 1e-5)
-        free = log < most - 1e-6
-        hessian = (hessian + hessian.T)[np.ix_(free, free)] / 2
-        move = np.linalg.lstsq(hessian, target(log)[1][free], rcond=1e-12)[0]
-        log[free] -= move if np.abs(move).max() < 0.1 else 0.0
-    loglik, slopes = scores(np.exp(log), x, t, T)
-    influence = np.zeros((len(x), len(log)))  # none of what stands at its bound
-    influence[:, free] = (slopes * np.exp(log))[:, free] @ np.linalg.inv(counts.sum() * hessian)
-    return Fit(np.exp(log), float(counts @ loglik), influence)
+        def target(log):
+            with np.errstate(all="ignore"):
+                loglik, slopes = scores(np.exp(log), *self.cells)
+            return -(counts @ loglik) / n, -(counts @ slopes) * np.exp(log) / n
+
+        most = np.array([np.log(ENDLESS) if part in ("a", "b") else 16.0 for part in self.model.names])
+        given = dict(jac=True, bounds=[(-16, limit) for limit in most], method="L-BFGS-B")
+        given["options"] = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}
+        tried = (optimize.minimize(target, np.log(s), **given) for s in self.model.starts(counts @ self.cells[1] / n))
+        log = min(tried, key=lambda found: found.fun).x
+        for _ in range(3):  # Newton's last steps
+            hessian = slope(lambda theta: target(np.log(theta))[1], np.exp(log), 1e-5)
+            free = log < most - 1e-6
+            hessian = (hessian + hessian.T)[np.ix_(free, free)] / 2
+            move = np.linalg.lstsq(hessian, target(log)[1][free], rcond=1e-12)[0]
+            log[free] -= move if np.abs(move).max() < 0.1 else 0.0
+        self.theta = np.exp(log)
+        loglik, slopes = scores(self.theta, *self.cells)
+        self.loglik, influence = float(counts @ loglik), np.zeros_like(slopes)
+        influence[:, free] = (slopes * self.theta)[:, free] @ np.linalg.inv(n * hessian)
+        self.influence = influence[self.cell]
+
+    def parameters(self) -> pd.DataFrame:
+        """Return the parameters with intervals by robust errors of their logs; none for those that run away."""
+        away, pair = self.theta >= RUNAWAY, np.isin(self.model.names, ("a", "b"))  # a pair has but a ratio
+        known = np.where(away | (pair & (away & pair).any()), np.nan, self.theta)
+        reach = np.exp(1.96 * np.sqrt(np.sum(self.influence**2, axis=0)))
+        return pd.DataFrame({"term": self.model.names, **ends("estimate", known, known / reach, known * reach)})
+
+    def expected(self, edges, discount=(1.0,), theta=None) -> np.ndarray:
+        """Return purchases expected of each customer up to the edges, each step discounted."""
+        upto = [self.model.expected(self.theta if theta is None else theta, *self.cells, edge) for edge in edges]
+        return (np.diff(np.array(upto), axis=0, prepend=0.0).T @ discount)[self.cell]
+
+    def history(self, ahead) -> np.ndarray:
+        """Return purchases ahead of each customer, were they to go on as so far."""
+        return self.model.history(self.cells[0], self.cells[2], ahead, self.counts)[self.cell]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -177,31 +199,6 @@ class Lifetime(Statement):
         return survey.with_table(rows.merge(told, on="_id", how="left").drop(columns="_id"))
 
 
-class FittedModel:
-    """A model fitted to customers, alike ones as one: what it expects of each, and their influence on its parameters."""
-
-    def __init__(self, name, rows, unit):
-        alike = rows.groupby(["x", "last", "age"])
-        cells = alike.size().reset_index(name="count").astype(float)
-        self.model, self.cell, self.counts = MODELS[name], alike.ngroup().to_numpy(), cells["count"].to_numpy()
-        self.cells = tuple(cells[c].to_numpy() / by for c, by in (("x", 1), ("last", unit), ("age", unit)))
-        self.fit = fit(name, *self.cells, self.counts)
-        self.theta, self.influence = self.fit.theta, self.fit.influence[self.cell]
-
-    def parameters(self) -> pd.DataFrame:
-        """Return the parameters with intervals by robust errors of their logs; none for those that run away."""
-        away, pair = self.theta >= RUNAWAY, np.isin(self.model.names, ("a", "b"))  # a pair has but a ratio
-        known = np.where(away | (pair & (away & pair).any()), np.nan, self.theta)
-        reach = np.exp(1.96 * np.sqrt(np.sum(self.influence**2, axis=0)))
-        found = dict(term=self.model.names, estimate=known, conf_low=known / reach, conf_high=known * reach)
-        return pd.DataFrame(found)
-
-    def expected(self, edges, discount=(1.0,), theta=None) -> np.ndarray:
-        """Return purchases expected of each customer up to the edges, each step discounted."""
-        upto = [self.model.expected(self.theta if theta is None else theta, *self.cells, edge) for edge in edges]
-        return (np.diff(np.array(upto), axis=0, prepend=0.0).T @ discount)[self.cell]
-
-
 def _held_out(told, later, ahead, chance, confidence) -> tuple[pd.Series, np.ndarray]:
     """Return what was held out against what was predicted, by the model and by each customer's own history."""
     predicted = told.expected([ahead])
@@ -210,39 +207,45 @@ def _held_out(told, later, ahead, chance, confidence) -> tuple[pd.Series, np.nda
     move = slope(lambda theta: told.expected([ahead], theta=theta).sum(), told.theta)
     draws = resampled(np.column_stack([later, predicted + told.influence @ move]), **chance)
     low, high = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
-    history = told.model.history(told.cells[0], told.cells[2], ahead, told.counts)[told.cell]
-    errors = dict(error=np.abs(predicted - later).mean(), history=np.abs(history - later).mean())
+    errors = (np.abs(guess - later).mean() for guess in (predicted, told.history(ahead)))
     said = dict(actual=later.sum(), predicted=predicted.sum(), ratio=later.sum() / predicted.sum())
-    return pd.Series(said | errors | dict(low=low, high=high)), predicted
+    return pd.Series(said | dict(zip(("error", "history"), errors)) | dict(low=low, high=high)), predicted
+
+
+def _money(x, money, contract: bool) -> tuple:
+    """Return who paid, their mean payments, (theta) -> a payment expected of each, theta, its influence, and checks."""
+    paid = ((x > 0) & (money > 0)).to_numpy()
+    mean, found = np.where(paid, money, 0.0) / np.maximum(x, 1), {}
+    if contract:  # a payment is known
+        return lambda theta: np.where(paid, mean, mean[paid].mean()), np.zeros(0), np.zeros((len(x), 0)), found
+    varied = paid.any() and np.ptp(x[paid]) * np.ptp(mean[paid]) > 0
+    bound = round(float(np.corrcoef(x[paid], mean[paid])[0, 1]), 3) if varied else 0.0
+    found["bound"] = bound, abs(bound) <= 0.2, "stops"
+    fit = Fitted("gamma_gamma", x[paid], mean[paid], x[paid]) if paid.any() else None
+    if fit is None or fit.theta[0] > RUNAWAY or fit.theta[1] <= 1:
+        found["money"] = say["runaway"], False, "stops"
+        return None, None, None, found
+    influence = np.zeros((len(x), 3))
+    influence[paid] = fit.influence
+    return lambda theta: gamma_gamma_mean(theta, np.where(paid, x, 0.0), mean), fit.theta, influence, found
 
 
 def _worth(final, rows, length, horizon, discount_rate, stands, chance, confidence) -> tuple:
     """Return money to come per customer with the interval of the parameters, what is known of each, checks of the money."""
     x = final.cells[0][final.cell]
-    alive = np.where(final.cells[0] > 0, final.model.alive(final.theta, *final.cells), np.nan)[final.cell]
-    customers = dict(customer=rows["customer"], expected=final.expected([length]), alive=alive, clv=np.nan)
-    paid, found = ((x > 0) & (rows["money"] > 0)).to_numpy(), {}
-    mean = np.where(paid, rows["money"], 0.0) / np.maximum(x, 1)
-    spent = Fit(np.zeros(0), 0.0, np.zeros((paid.sum(), 0)))  # a contract's payment is known
-    value = lambda theta: np.where(paid, mean, mean[paid].mean())  # noqa: E731
-    if final.model is MODELS["bg_nbd"]:
-        varied = paid.any() and np.ptp(x[paid]) * np.ptp(mean[paid]) > 0
-        bound = round(float(np.corrcoef(x[paid], mean[paid])[0, 1]), 3) if varied else 0.0
-        spent = fit("gamma_gamma", x[paid], mean[paid], x[paid]) if paid.any() else Fit((np.inf, 0), 0.0, None)
-        found["bound"] = bound, abs(bound) <= 0.2, "stops"
-        if spent.theta[0] > RUNAWAY or spent.theta[1] <= 1:
-            found["money"] = say["runaway"], False, "stops"
-        value = lambda theta: gamma_gamma_mean(theta, np.where(paid, x, 0.0), mean)  # noqa: E731
+    alive = np.where(x > 0, final.model.alive(final.theta, *final.cells)[final.cell], np.nan)
+    customers = pd.DataFrame(dict(customer=rows["customer"], expected=final.expected([length]), alive=alive, clv=np.nan))
+    value, theta, influence, found = _money(x, rows["money"], final.model is MODELS["sbg"])
     if not (stands and all(ok for _, ok, _ in found.values())):
-        return (np.nan,) * 3, pd.DataFrame(customers), found
+        return np.full(3, np.nan), customers, found
     discount = (1 + discount_rate) ** -((np.arange(STEPS) + 0.5) * horizon / 12 / STEPS)
     coming = lambda theta: final.expected(np.linspace(0, length, STEPS + 1)[1:], discount, theta)  # noqa: E731
-    expected, each = coming(final.theta), value(spent.theta)
+    expected, each = coming(final.theta), value(theta)
     totals = expected * each + final.influence @ slope(lambda theta: each @ coming(theta), final.theta)
-    totals[paid] += spent.influence @ slope(lambda theta: value(theta) @ expected, spent.theta)
+    totals += influence @ slope(lambda theta: value(theta) @ expected, theta)
     draws = resampled(np.column_stack([totals, np.ones(len(x))]), **chance)
-    ends = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
-    return ((expected @ each) / len(x), *ends), pd.DataFrame(customers | dict(clv=expected * each)), found
+    span = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
+    return np.array([(expected @ each) / len(x), *span]), customers.assign(clv=expected * each), found
 
 
 def fit_lifetime(
@@ -276,13 +279,13 @@ def fit_lifetime(
     for name, value in (("confidence", confidence), ("holdout", holdout)):
         require_share(name, value)
     events, buying, chance = as_table(transactions), model == "bg_nbd", dict(n_boot=n_boot, seed=seed)
-    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        start = ask("SELECT min(moment) AS first FROM paid")["first"][0]
+    with payments(events, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
+        start = ask("SELECT min(moment) AS first FROM source")["first"][0]
         cut = (start + (1 - holdout) * (end - start)).ceil("D")
         if not buying:
             cut, end = (m.to_period(shared.PERIODS[period]).start_time for m in (cut, end))
-        sql = DAYS + (BUYING if buying else RENEWING)
-        found = [ask(sql.format(cut=m.date(), period=period)) for m in (cut, end)]
+        sql, of = BUYING if buying else RENEWING, dict(end=end, period=period)
+        found = [ask(sql, cut=m.date(), **of) for m in (cut, end)]
     # by what they did, not by id: pseudonyms sort otherwise in every run, and the bootstrap draws by place
     found = [rows[rows["age"] >= (not buying)].sort_values(list(rows)[1:], kind="stable") for rows in found]
     past, whole = (rows.reset_index(drop=True) for rows in found)
@@ -293,27 +296,27 @@ def fit_lifetime(
         later = end + pd.DateOffset(months=horizon)
         steps = [shared.steps_between(*days, period) for days in ((cut, end), (end, later))]
         unit, ahead, length = 1.0, steps[0], max(steps[1], 1)
-    told, final = FittedModel(model, past, unit), FittedModel(model, whole, unit)
+    told, final = (Fitted(model, rows["x"], rows["last"] / unit, rows["age"] / unit) for rows in (past, whole))
     said, predicted = _held_out(told, past["later"].to_numpy(), ahead, chance, confidence)
     close, better = BAND[0] <= said["low"] and said["high"] <= BAND[1], said["error"] < said["history"]
     clv, customers, more = _worth(final, whole, length, horizon, discount_rate, close and better, chance, confidence)
     customers["clv"] *= margin
-    clv, stands = margin * np.array(clv) * (1, min(said["low"], 1), max(said["high"], 1)), bool(np.isfinite(clv[0]))
+    clv, stands = margin * clv * (1, min(said["low"], 1), max(said["high"], 1)), bool(np.isfinite(clv[0]))
     table = pd.DataFrame({"term": TERMS, "estimate": [*said[:5], clv[0]]}).assign(conf_low=np.nan, conf_high=np.nan)
     table.loc[[2, 5], ENDS[1:]] = [said[["low", "high"]].tolist(), clv[1:]]
     past = past.assign(earlier=np.minimum(past["x"], 7).astype(int), predicted=predicted)
     means = dict(actual=("later", "mean"), predicted=("predicted", "mean"), n=("later", "size"))
     groups = hide_cells(past.groupby("earlier").agg(**means).reset_index(), min_base=events.min_base, keys=("earlier",))
-    spread, key = interval(said["low"], said["high"], confidence, 2), "worth" if stands else "worth_open"
-    key = "worth_no_money" if close and better and not stands else key
+    key = "worth" if stands else "worth_no_money" if close and better else "worth_open"
     known = {**said, **ends("clv", *clv), **ends("ratio", *said[["ratio", "low", "high"]]), "horizon": horizon}
     known |= dict(unit=events.currency or shared.NO_CURRENCY, events=say["of_" + model])
-    gap, axes = float(said["error"] - said["history"]), [say[f"foretold_{part}"] for part in ("x", "y", "unit")]
-    summary = {"n": len(past), "method": say["model_" + model], "established": stands}
-    return shared.statement(
-        ([key, f"{key}_more"], known, confidence), ("fit_lifetime", "clv", None, table, summary), source=events, checks=checks,
-        found=dict(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) | more, kind=Lifetime,
-        labels={term: say["name_" + term] for term in TERMS}, hidden=groups["n"].isna().sum(), customers=customers,
-        further={"parameters": told.parameters(), "holdout": groups},
-        figure=dict(columns={"actual": "o", "predicted": "-"}, x="earlier", of="holdout", axes=axes),
+    gap, spread = float(said["error"] - said["history"]), interval(said["low"], said["high"], confidence, 2)
+    summary, axes = {"n": len(past), "method": say["model_" + model], "established": stands}, ("x", "y", "unit")
+    return statement(
+        [key, f"{key}_more"], known, confidence, "fit_lifetime", "clv", None, table, summary, source=events,
+        checks=checks, found=dict(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) | more,
+        labels={term: say["name_" + term] for term in TERMS}, kind=Lifetime, customers=customers,
+        suppressed=int(groups["n"].isna().sum()), further={"parameters": told.parameters(), "holdout": groups},
+        figure=dict(columns={"actual": "o", "predicted": "-"}, x="earlier", of="holdout",
+                    axes=[say[f"foretold_{axis}"] for axis in axes]),
     )  # fmt: skip

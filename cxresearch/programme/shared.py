@@ -1,4 +1,4 @@
-"""What the seven questions share: one reader of payments, refusals, checks, periods, resamples, money, one figure."""
+"""What the seven questions share: one reader of payments, checks, periods, resamples, one figure."""
 
 from contextlib import contextmanager
 from functools import partial
@@ -13,9 +13,10 @@ from cxresearch.inference.events import amount_sql, opened, quoted, require_one_
 from cxresearch.survey import Survey, as_survey, as_table
 
 say = words(__package__)
-
 PERIODS = {"week": "W", "month": "M", "quarter": "Q", "year": "Y"}
 NO_CURRENCY = "(currency not stated)"
+DAYS = """WITH days AS (SELECT customer, moment::DATE AS day, min(moment::DATE) OVER (PARTITION BY customer) AS first,
+  sum(value) AS value FROM source WHERE value IS NOT NULL AND moment < TIMESTAMP '{end}' GROUP BY 1, 2)"""
 
 
 def checked(**found) -> tuple[Check, ...]:
@@ -24,11 +25,10 @@ def checked(**found) -> tuple[Check, ...]:
     return tuple(Check(*row) for row in said)
 
 
-def statement(told, question, *, source, found, checks=(), hidden=0, figure=None, kind=Statement, **more):
-    """Return keys, values and confidence as the finding of a question, with its checks and a figure or options of `lines`."""
-    more |= dict(source=source, suppressed=int(hidden))
-    more["figure"] = partial(lines, **figure) if isinstance(figure, dict) else figure
-    return kind.of(say, *told, *question, (*checks, *checked(**found)), **more)
+def statement(keys, known, confidence, *question, found=(), checks=(), figure=None, kind=Statement, **more):
+    """Return what is told of a question as a finding, with its checks and a figure, or options of `lines`."""
+    figure = partial(lines, **figure) if isinstance(figure, dict) else figure
+    return kind.of(say, keys, known, confidence, *question, (*checks, *checked(**dict(found))), figure=figure, **more)
 
 
 def moment(name: str, value) -> pd.Timestamp:
@@ -38,43 +38,43 @@ def moment(name: str, value) -> pd.Timestamp:
     return found
 
 
-def columns_of(table, where: str, **given) -> list[str]:
+def columns_of(table, where: str, **given):
     """Return the columns that have the roles given, as they are named or as the table says."""
     columns = {role: column or table.roles.get(role) for role, column in given.items()}
     lacking = next((role for role, column in columns.items() if column is None), None)
     say.refuse_if(lacking, "no_column", where=where, role=lacking)
-    return list(columns.values())
+    return columns.values()
 
 
 def answer(table, sql, *columns, where: str) -> pd.DataFrame:
     """Return the answer to SQL on the rows of a table that has the columns; `sql` maps the relation to it."""
-    with opened(table.table if isinstance(table, Survey) else as_table(table).data, named=where) as source:
+    with opened(table.table if isinstance(table, Survey) else as_table(table).data, named=where.split()[-1]) as source:
         require_columns(source, *columns, where=where)
         return source.query("source", sql(source)).df()
 
 
 @contextmanager
 def payments(transactions, until, **given):
-    """Yield `ask`, which answers SQL on the payments before `until`, `paid` (customer, moment, amount), its end and checks.
+    """Yield `ask`, which answers SQL on a customer's payments of one moment before `until`, the end, and checks.
 
-    Without `until` the record ends with the day of the last payment.
+    They are `net` and, without returns, `value`. Without `until` the record ends with the day of the last payment.
     """
     events = as_table(transactions)
     customer, time, amount = columns_of(events, "the payments", **given)
     require_one_id_type(events.data, customer)
     with opened(events.data) as source:
         require_columns(source, customer, time, amount, where="transactions")
-        day, value = time_sql(source, time, None), amount_sql(source, amount)
-        rows = f"SELECT {quoted(customer)} AS customer, {day} AS moment, {value} AS amount FROM source"
-        whole = "customer IS NOT NULL AND moment IS NOT NULL AND amount IS NOT NULL"
-        counts = f"SELECT max(moment) FILTER ({whole})::DATE + 1, count(*) FILTER (NOT ({whole})) FROM ({rows})"
-        last, lost = source.query("source", counts).fetchall()[0]
-        say.refuse_if(last is None, "no_payment", until=until)
+        moments, value = time_sql(source, time, None), amount_sql(source, amount)
+        rows = source.project(f"{quoted(customer)} AS customer, {moments} AS moment, {value} AS amount")
+        paid = rows.filter("customer IS NOT NULL AND moment IS NOT NULL AND amount IS NOT NULL")
+        [(last, n)], [(received,)] = paid.aggregate("max(moment)::DATE + 1, count(*)").fetchall(), rows.count("*").fetchall()
+        say.refuse_if(not n, "no_payment", until=until)
         end = moment("until", last if until is None else until)
-        paid = f"WITH paid AS (SELECT * FROM ({rows}) WHERE {whole} AND moment < TIMESTAMP '{end}')"
-        ask = lambda sql: source.query("source", f"{paid} {sql}").df()  # noqa: E731
-        say.refuse_if(not ask("SELECT count(*) AS n FROM paid")["n"][0], "no_payment", until=end.date())
-        yield ask, end, checked(incomplete=(lost, lost == 0))
+        sums = "customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value"
+        paid = paid.filter(f"moment < TIMESTAMP '{end}'").aggregate(sums, "customer, moment")
+        ask = lambda sql, **of: paid.query("source", sql.format(**of)).df()  # noqa: E731
+        say.refuse_if(ask("SELECT 1 FROM source LIMIT 1").empty, "no_payment", until=end.date())
+        yield ask, end, checked(incomplete=(received - n, received == n))
 
 
 def steps_between(start, end, period: str) -> int:
@@ -87,8 +87,8 @@ def complete_until(ask, until: pd.Timestamp, period: str) -> pd.Timestamp:
 
     The record ends at `until`, or earlier, where it falls silent for longer than it ever did before.
     """
-    require_choice("period", period, tuple(PERIODS))
-    day = ask("SELECT DISTINCT moment::DATE AS day FROM paid ORDER BY 1")["day"]
+    require_choice("period", period, PERIODS)
+    day = ask("SELECT DISTINCT moment::DATE AS day FROM source ORDER BY 1")["day"]
     silence = day.diff().max() if len(day) > 1 else pd.Timedelta(days=1)
     end = min(until, day.iloc[-1] + silence).to_period(PERIODS[period]).start_time
     ends = dict(first=day.iloc[0].date(), last=day.iloc[-1].date(), period=period)
@@ -112,14 +112,13 @@ def resampled(columns, sample=None, *, n_boot: int, seed) -> np.ndarray:
     return np.concatenate([weights @ columns for weights in sample.replicates(n_boot, seed=seed)])
 
 
-def span_of(low, high, confidence, decimals=2) -> str:
+def span_of(low, high, confidence) -> str:
     """Return an interval in words, also where it has no ends."""
-    ended = np.isfinite(low) and np.isfinite(high)
-    return interval(low, high, confidence, decimals) if ended else "an interval without ends"
+    return interval(low, high, confidence, 2) if np.isfinite([low, high]).all() else "an interval without ends"
 
 
-def lines(finding, ax, *, x, columns, axes, of="tidy", across=None, upright=None):
-    """Draw columns (name -> style) of a table over x, the band of a single one, and dashed lines."""
+def lines(finding, ax, *, x, columns, axes, of="tidy", dashed=()):
+    """Draw columns (name -> style) of a table over x, the band of a single one; `dashed`: (method of the axes, place)."""
     table, ax = finding.tables()[of], axes_or_new(ax)
     counted = pd.api.types.is_numeric_dtype(table[x])
     at = table[x] if counted else np.arange(len(table))
@@ -127,9 +126,8 @@ def lines(finding, ax, *, x, columns, axes, of="tidy", across=None, upright=None
         ax.fill_between(at, table["conf_low"], table["conf_high"], color=PALETTE[0], alpha=0.15, linewidth=0)
     for (column, style), colour in zip(columns.items(), (PALETTE[0], QUIET, PALETTE[1])):
         ax.plot(at, table[column], style, color=colour, markersize=4, label=say.get("line_" + column))
-    for draw, value in ((ax.axhline, across), (ax.axvline, upright)):
-        if value is not None:
-            draw(value, color=QUIET, linestyle="--", linewidth=1)
+    if dashed:
+        getattr(ax, dashed[0])(dashed[1], color=QUIET, linestyle="--", linewidth=1)
     if not counted:
         some = at[:: max(len(at) // 6, 1)]
         ax.set_xticks(some, table[x].iloc[some])
