@@ -11,37 +11,39 @@ from scipy import stats
 from cxresearch.digits import at_least
 from cxresearch.errors import require_columns, require_share
 from cxresearch.figures import axes_or_new, heat_map
-from cxresearch.findings import CANNOT, ENDS, Finding, Statement, ends, number
+from cxresearch.findings import CANNOT, ENDS, Finding, Statement, ends, interval, number
 from cxresearch.inference import critical_value, fieller_interval, wilson_interval
-from cxresearch.inference.events import amount_sql, quoted, time_sql
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
 from cxresearch.programme import shared
-from cxresearch.programme.shared import DAYS, answer, ids_of, names_of, payments, resampled, say, span_of, statement
+from cxresearch.programme.shared import NO_CURRENCY, ids_of, payments, relation, resampled, say, statement
 from cxresearch.survey import as_survey, as_table
 
 ROLES = ("acquisition", "service", "retention")
-RATIOS = {  # what is divided (a role of costs; all of them) by which count
-    "cac": ("acquisition", "new"), "cost_per_contact": ("service", "contacts"),
-    "retention_cost": ("retention", "customers"), "cost_of_sale": (None, "revenue"),
-}  # fmt: skip
-UNITLESS = "cost_of_sale", "clv_to_cac"
-COUNTED = {"new": ["time"], "contacts": ["time"], "customers": ["time", "id"], "revenue": ["time", "amount"]}
-LENGTHS = {"Y": "year", "Q": "quarter", "M": "month"}
-MONTH = 365.25 / 12  # days
+RATIOS = {  # what is divided (a role of costs; all of them) by which count; its columns, and how they are counted
+    "cac": ("acquisition", "new", ["time"], "count(*)"),
+    "cost_per_contact": ("service", "contacts", ["time"], "count(*)"),
+    "retention_cost": ("retention", "customers", ["time", "id"], "count(DISTINCT id)"),
+    "cost_of_sale": (None, "revenue", ["time", "amount"], "sum(amount)"),
+}
+UNITLESS, MONTH = ("cost_of_sale", "clv_to_cac"), 365.25 / 12  # days
 FIRSTS = """SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) AS _order,
   sum(net) AS _revenue FROM source GROUP BY customer HAVING count(value) > 0 ORDER BY customer"""
-ACTIVE = DAYS + """ SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, date_diff('{period}', first, day) AS age,
+ACTIVE = """SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, date_diff('{period}', first, day) AS age,
   count(DISTINCT customer) AS active FROM days GROUP BY ALL ORDER BY ALL"""
-AGAIN = DAYS + """, two AS (SELECT first, min(day) FILTER (day > first) AS second FROM days GROUP BY customer, first)
+AGAIN = """, two AS (SELECT first, min(day) FILTER (day > first) AS second FROM days GROUP BY customer, first)
 SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, date_diff('day', first, coalesce(second, DATE '{end}')) AS days,
   (second IS NOT NULL)::INTEGER AS again, count(*) AS n FROM two GROUP BY ALL ORDER BY ALL"""
 INCOME = "SELECT customer, moment::DATE AS day, sum(net) AS amount FROM source GROUP BY ALL ORDER BY ALL"
 
 
-def bca_means(sample, values, member, *, confidence, n_boot, seed) -> np.ndarray:
-    """Return means (k,) of values (n,) among the members (n, k) of each group, and their BCa ends, (3, k)."""
-    weights, k = sample.weights[:, None] * member, member.shape[1]
+def amounts(sample, values, names, *, confidence, n_boot, seed) -> pd.DataFrame:
+    """Return by name (sorted) n, the mean of values with its BCa interval, the median, and what the largest hold."""
+    groups = pd.Series(values).groupby(names := np.asarray(names, dtype=str))
+    top = lambda part: part.nlargest(max(len(part) // 100, 1)).sum() / part.sum()  # noqa: E731
+    found = groups.agg(n="size", median="median", top_share=top, largest_share=largest_share).rename_axis("term")
+    member, k = (names[:, None] == found.index.to_numpy(dtype=str)).astype(float), len(found)
+    weights = sample.weights[:, None] * member
     mean = values @ weights / weights.sum(axis=0)
     totals = resampled(np.hstack([values[:, None] * member, member]), sample, n_boot=n_boot, seed=seed)
     with np.errstate(invalid="ignore"):  # a replicate may leave a period empty
@@ -52,19 +54,8 @@ def bca_means(sample, values, member, *, confidence, n_boot, seed) -> np.ndarray
     z0 = stats.norm.ppf(np.clip(np.mean(draws < mean, axis=0), 1e-6, 1 - 1e-6))
     z = z0 + stats.norm.ppf([[(1 - confidence) / 2], [(1 + confidence) / 2]])
     places = stats.norm.cdf(z0 + z / (1 - pull * z))
-    return np.array([mean, *([np.nanquantile(d, p) for d, p in zip(draws.T, row)] for row in places)])
-
-
-def _amounts(sample, values, names, chance) -> pd.DataFrame:
-    """Return by name (sorted) n, the mean of values with its interval, the median, and what the largest hold."""
-    shown, at = np.unique(np.asarray(names, dtype=str), return_inverse=True)
-    member = (at[:, None] == np.arange(len(shown))).astype(float)
-    found = pd.DataFrame({"term": shown, "n": member.sum(axis=0).astype(int)})
-    found[ENDS] = bca_means(sample, values, member, **chance).T
-    parts = [np.sort(values[m > 0])[::-1] for m in member.T]
-    found["median"] = [np.median(part) for part in parts]
-    found["top_share"] = [part[: max(len(part) // 100, 1)].sum() / part.sum() for part in parts]
-    return found.assign(largest_share=[largest_share(part) for part in parts])
+    low, high = ([np.nanquantile(d, p) for d, p in zip(draws.T, row)] for row in places)
+    return found.assign(**ends("estimate", mean, low, high)).reset_index()[["term", "n", *ENDS, *found.columns[1:]]]
 
 
 def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.ndarray]:
@@ -82,14 +73,11 @@ def acquisition(
     customers, transactions, *, customer=None, since=None, time=None, amount=None, period="month", until=None,
     confidence=0.95, n_boot=1000, seed,
 ) -> Statement:  # fmt: skip
-    """Return new customers by period, the mean of their first orders, in currency, and revenue per customer.
-
-    Means have BCa intervals by the survey's replicates. ``further["whole"]``: first order and revenue over all.
+    """Return new customers by period, their mean first order, in currency, and revenue per customer (``further``).
 
     Parameters
     ----------
-    customers : Survey or DataFrame
-    transactions : Table, DataFrame, path or relation; payments of one moment are one order, below zero a return
+    customers, transactions : Survey; Table of payments, those of one moment being an order, below zero a return
     customer, time, amount : columns of the payments, where their table does not say; `customer` is called so in both
     since : column of `customers`, when each became one: the first payment of a record that was cut is nobody's first
     period : {"week", "month", "quarter", "year"}, only complete ones count
@@ -116,41 +104,39 @@ def acquisition(
     new, every = survey.sample(recent & paid, what="new customers"), survey.sample(paid, what="customers")
     chance = dict(confidence=confidence, n_boot=n_boot, seed=seed)
     order, revenue = (merged[c].to_numpy(float)[s.rows] for c, s in (("_order", new), ("_revenue", every)))
-    by = _amounts(new, order, names_of(merged["since"].iloc[new.rows], period), chance)
+    by = amounts(new, order, shared.names_of(merged["since"].iloc[new.rows], period), **chance)
     by = by.drop(columns="top_share").rename(columns={"term": "period"})
     by = hide_cells(by, min_base=survey.min_base, keys=("period",))
     of = (new, order, "first_order"), (every, revenue, "revenue")
-    whole = pd.concat([_amounts(s, v, [term] * len(v), chance) for s, v, term in of], ignore_index=True)
+    whole = pd.concat([amounts(s, v, [term] * len(v), **chance) for s, v, term in of], ignore_index=True)
     first, per = whole.iloc[0], whole.iloc[1]
     crowd = round(float(by["n"].iloc[0] / max(by["n"].iloc[1:].median(), 1)), 2) if len(by) > 1 else 1.0
     unpaid, early = int((recent & ~paid).sum()), int((merged["_first"] < merged["since"].dt.normalize()).sum())
+    checks |= dict(crowd=(crowd, not crowd > 2), unpaid=(unpaid, unpaid == 0), early=(early, early == 0))
+    checks |= dict(dominant=(per["largest_share"], per["largest_share"] <= 0.05))
     unit, (begun, last) = events.currency or survey.currency, by["period"].iloc[[0, -1]]
-    known = {**first, "first": begun, "last": last, "unit": unit or shared.NO_CURRENCY, "all": per["n"]}
+    known = {**first, "first": begun, "last": last, "unit": unit or NO_CURRENCY, "all": per["n"]}
     known |= ends("revenue", *per[ENDS]) | dict(part=per["top_share"], one=per["largest_share"])
     return statement(
         ["won", "won_more"], known, confidence,
         "acquisition", "first order", "period", by, {"n": first["n"], "method": "mean, BCa interval"},
-        source=survey, checks=checks, further={"whole": whole}, suppressed=int(by["n"].isna().sum()),
-        found=dict(
-            crowd=(crowd, not crowd > 2), unpaid=(unpaid, unpaid == 0), early=(early, early == 0),
-            dominant=(per["largest_share"], per["largest_share"] <= 0.05),
-        ), figure=dict(x="period", columns={"estimate": "o-"}, axes=("", f"mean first order, {unit or 'money'}", "")),
+        source=survey, found=checks, further={"whole": whole},
+        figure=dict(x="period", columns={"estimate": "o-"}, axes=("", f"mean first order, {unit or 'money'}", "")),
     )  # fmt: skip
 
 
 def cohort_retention(
     transactions, *, customer=None, time=None, amount=None, period="month", until=None, since=None, confidence=0.95
 ) -> Statement:
-    """Return the share (0-1) of each cohort of customers that bought in later periods, and how soon they bought again.
+    """Return the share (0-1; Wilson) of each cohort of customers that bought in later periods: active, not retained.
 
-    Wilson's interval. Nobody has a contract that ends: "active" says that they bought. ``further["again"]``: 1 - Kaplan
-    & Meier of the days until the second purchase.
+    ``further["again"]``: 1 - Kaplan & Meier of the days until the second purchase.
 
     Parameters
     ----------
     transactions, customer, time, amount, period, until : as in `acquisition`
-    since : date, optional, when the record of all customers begins: nobody bought before. Without it the first period's
-        customers are the stock, of whom nobody knows when they came: they stand apart and enter no total.
+    since : date, when the record of all customers begins: nobody bought before. Without it the first period's customers
+        are the stock, of whom nobody knows when they came: they stand apart and enter no total.
 
     Raises
     ------
@@ -165,7 +151,7 @@ def cohort_retention(
     events = as_table(transactions)
     with payments(events, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
         end = shared.complete_until(ask, end, period)
-        cells, again = (ask(sql, period=period, end=end) for sql in (ACTIVE, AGAIN))
+        cells, again = (ask(sql, end, period=period) for sql in (ACTIVE, AGAIN))
     begun = cells["cohort"].min() + pd.Timedelta(1, "ns") if since is None else shared.moment("since", since)
     sizes = cells[cells["age"] == 0].set_index("cohort")["active"]
     stock, sizes = int(sizes[sizes.index < begun].sum()), sizes[sizes.index >= begun]
@@ -176,7 +162,7 @@ def cohort_retention(
     sizes = table[table["age"] == 1]
     gone = hidden_cells(sizes, min_base=events.min_base, keys=("cohort",))
     say.refuse_if(gone.all(), "few_cohorts", floor=events.min_base)
-    kept, gone = sizes[~gone], table["cohort"].isin(sizes["cohort"][gone]).to_numpy()
+    kept, gone = sizes[~gone], table["cohort"].isin(sizes["cohort"][gone])
     again = again[again["cohort"].isin(kept["cohort"])]
     days, each = again["days"], again["n"].to_numpy(dtype=float)  # customers counted by days
     at = [day for day in (30, 90, 180, 365) if day < days.max()] or [int(days.max())]
@@ -184,79 +170,61 @@ def cohort_retention(
     curve = kaplan_meier(days, again["again"], weights=each, **errors)
     left = (1 - part[np.searchsorted(curve.time, at)] for part in (curve.estimate, curve.high, curve.low))
     again = pd.DataFrame({"days": at, **ends("estimate", *left), "n": int(each.sum())})
-    table["estimate"] = table["active"] / table["n"]
-    table["conf_low"], table["conf_high"] = wilson_interval(table["estimate"], table["n"], confidence)
-    shown = {c: table[c].mask(gone) for c in table.columns[2:]}
-    table = table.assign(**shown, cohort=names_of(table["cohort"], period))
-    n, names, soon = int(kept["n"].sum()), names_of(kept["cohort"], period), again.iloc[min(1, len(again) - 1)]
+    share = table["active"] / table["n"]
+    table = table.assign(**ends("estimate", share, *wilson_interval(share, table["n"], confidence)))
+    table = table.assign(**{c: table[c].mask(gone) for c in table.columns[2:]})
+    table["cohort"] = shared.names_of(table["cohort"], period)
+    n, names, soon = int(kept["n"].sum()), shared.names_of(kept["cohort"], period), again.iloc[min(1, len(again) - 1)]
     share = kept["active"].sum() / n
     known = dict(first=names[0], last=names[-1], period=period, days=soon["days"], stock=stock)
     known |= ends("share", share, *wilson_interval(share, n, confidence)) | ends("again", *soon[ENDS])
-    return statement(
-        ["active", "active_more"], known, confidence,
-        "cohort_retention", "active customers", "cohort", table, {"n": n, "method": "share active, Wilson interval"},
-        source=events, checks=checks, found=dict(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info")),
-        further={"again": again}, suppressed=int(gone.sum()), figure=_matrix,
-    )  # fmt: skip
+    summary = {"n": n, "method": "share active, Wilson interval"}
+    question = "cohort_retention", "active customers", "cohort", table, summary
+    checks |= dict(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info"))
+    more = dict(source=events, found=checks, further={"again": again}, figure=_matrix)
+    return statement(["active", "active_more"], known, confidence, *question, **more)
 
 
 def _matrix(finding, ax):
-    """Draw the cohorts as a heat map."""
     wide = finding.table.pivot(index="cohort", columns="age", values="estimate").astype(float)
     ax = axes_or_new(ax, rows=len(wide) + 2)
     return heat_map(100 * wide, unit=say["cohort_axis"], title=finding.title, ax=ax)
 
 
-def _spent(events, given, roles) -> pd.DataFrame:
-    """Return period, kind and amount of costs, by periods of one length; refuse roles that say nothing."""
-    period, kind, amount = shared.columns_of(events, "costs", **given)
+def _spent(events, given, roles) -> tuple[pd.DataFrame, str]:
+    """Return period, kind and amount of costs, and the length of their periods; refuse roles that say nothing."""
+    columns = shared.columns_of(events, "costs", **given)
     wrong = sorted(set(roles.values()) - set(ROLES))
     say.refuse_if(wrong or not roles, "no_roles", known=", ".join(ROLES), found=wrong or "none")
-
-    def sql(source):
-        of = f"{quoted(period)} AS period, {quoted(kind)}::VARCHAR AS kind, {amount_sql(source, amount)} AS amount"
-        return f"SELECT {of} FROM source"
-
-    spent = answer(events, sql, period, kind, amount, where="costs")
+    with relation(events, "costs", **columns) as rows:
+        spent = rows.project("period, kind::VARCHAR AS kind, amount").df()
     kinds, stray = sorted(set(spent["kind"])), sorted(set(roles) - set(spent["kind"]))
     say.refuse_if(stray, "no_kind", stray=", ".join(map(repr, stray)), kinds=", ".join(kinds))
     text = spent["period"].astype(str).str.strip()
-    length = "Y" if text.str.fullmatch(r"\d{4}").all() else "Q" if text.str.contains("Q").any() else "M"
+    length = "year" if text.str.fullmatch(r"\d{4}").all() else "quarter" if text.str.contains("Q").any() else "month"
     at = pd.to_datetime(text, errors="coerce", format="mixed")
-    unread = text[at.isna()]
-    say.refuse_if(len(unread), "no_period", where=period, label=", ".join(map(repr, unread[:1])))
-    return spent.assign(period=at.dt.to_period(length))
+    unread = ", ".join(map(repr, text[at.isna()][:1]))
+    say.refuse_if(unread, "no_period", where=columns["period"], label=unread)
+    return spent.assign(period=at.dt.to_period(shared.PERIODS[length])), length
 
 
-def _counted(count: str, given, length: str) -> pd.Series:
-    """Return what costs are divided by, by period; refuse a count without the columns that give it."""
-    (table, *named), needed = given, COUNTED[count]
-    unclear = len(named) != len(needed) or None in named
-    held = dict(n=1 + len(named) - named.count(None), needed=1 + len(needed))
-    say.refuse_if(unclear, "no_counted", count=count, columns=", ".join(("table", *needed)), **held)
-
-    def sql(source):
-        at = f"date_trunc('{LENGTHS[length]}', {time_sql(source, named[0], None)})"
-        ways = {"customers": f"count(DISTINCT {quoted(named[-1])})", "new": "count(*)", "contacts": "count(*)"}
-        each = ways.get(count) or f"sum({amount_sql(source, named[-1])})"
-        return f"SELECT {at} AS at, {each} AS n FROM source WHERE {at} IS NOT NULL GROUP BY 1"
-
-    found = answer(table, sql, *named, where=count)
-    return found.set_index(found["at"].dt.to_period(length))["n"]
-
-
-def _ratio(term, cost, record, count, by, n_boot, seed, confidence) -> tuple:
+def _ratio(term, cost, record, given, length, n_boot, seed, confidence) -> tuple:
     """Return a ratio of sums over the periods of both records; errors from circular blocks of sqrt(n) periods."""
+    (_, count, roles, counted), (table, *named) = RATIOS[term], given
+    said = dict(columns=", ".join(("table", *roles)), n=1 + len(named) - named.count(None), needed=1 + len(roles))
+    say.refuse_if(len(named) != len(roles) or None in named, "no_counted", count=count, **said)
+    with relation(table, count, **dict(zip(roles, named))) as rows:
+        by = rows.filter("time IS NOT NULL").aggregate(f"date_trunc('{length}', time) AS at, {counted} AS n").df()
+    by = by.set_index(by["at"].dt.to_period(record.freq))["n"]
     seen = record[:0] if by.empty else record[(record >= by.index.min()) & (record <= by.index.max())]
     pairs = np.column_stack([part.reindex(seen).fillna(0.0).to_numpy(dtype=float) for part in (cost, by)])  # none is 0
     (n, _), (top, bottom) = pairs.shape, pairs.sum(axis=0)
-    of = dict(name=say["name_" + term], count=count, n=n)
-    say.refuse_if(n < 2, "one_month", **of)
-    say.refuse_if(bottom <= 0, "no_count", **of)
-    length = min(int(np.ceil(np.sqrt(n))), n // 2)
-    blocks = -(-n // length)
+    for key, wrong in ("one_month", n < 2), ("no_count", bottom <= 0):
+        say.refuse_if(wrong, key, name=say["name_" + term], count=count, n=n)
+    size = min(int(np.ceil(np.sqrt(n))), n // 2)
+    blocks = -(-n // size)
     start = np.random.default_rng(seed).integers(0, n, size=(n_boot, blocks, 1))
-    at = (start + np.arange(length)).reshape(n_boot, -1)[:, :n] % n
+    at = (start + np.arange(size)).reshape(n_boot, -1)[:, :n] % n
     spread = np.cov(pairs[at].sum(axis=1).T) * blocks / (blocks - 1)
     errors = dict(confidence=confidence, df=blocks - 1)
     return term, top / bottom, *fieller_interval(top, bottom, np.diag(spread), spread[0, 1], **errors), top, bottom, n
@@ -273,13 +241,12 @@ def cost_ratios(
 
     Parameters
     ----------
-    costs : Table or DataFrame, one row per kind and period
-    period, kind, amount : columns, where the table does not say
-    counts : dict, what costs are divided by: any of ``new``, ``contacts`` -> (table, time), whose rows are counted,
-        ``customers`` -> (table, time, id), and ``revenue`` -> (table, time, amount)
+    costs, period, kind, amount : Table, one row per kind and period; its columns, where it does not say
+    counts : dict, what costs are divided by: ``new``, ``contacts`` -> (table, time), whose rows are counted,
+        ``customers`` -> (table, time, id), ``revenue`` -> (table, time, amount)
     roles : dict, kind of cost -> acquisition, service or retention. Every kind is in the cost of sales.
     share_for_acquisition : float, part of acquisition costs, 0-1, that wins new customers: no default can be assumed
-    lifetime : Lifetime, optional, for lifetime value over the cost to win a customer, where it is established
+    lifetime : Lifetime, for lifetime value over the cost to win a customer, where it is established
 
     Raises
     ------
@@ -293,18 +260,17 @@ def cost_ratios(
     """
     require_share("confidence", confidence)
     events, rows = as_table(costs), []
-    spent = _spent(events, {"period": period, "kind": kind, "amount": amount}, roles)
-    unknown = sorted(set(counts) - set(COUNTED))
+    spent, length = _spent(events, {"period": period, "kind": kind, "amount": amount}, roles)
+    unknown = sorted(set(counts) - {count for _, count, *_ in RATIOS.values()})
     say.refuse_if(unknown, "unknown_count", found=", ".join(unknown))
     unsaid = share_for_acquisition is None or not 0 < share_for_acquisition <= 1
     say.refuse_if("new" in counts and unsaid, "no_share", share=share_for_acquisition)
     record = pd.period_range(spent["period"].min(), spent["period"].max())
-    for term, (role, count) in RATIOS.items():
+    for term, (role, count, *_) in RATIOS.items():
         if count in counts and (role is None or role in roles.values()):
             of = spent if role is None else spent[spent["kind"].map(roles) == role]
             cost = of.groupby("period")["amount"].sum() * (share_for_acquisition if term == "cac" else 1.0)
-            by = _counted(count, counts[count], record.freqstr[0])
-            rows.append(_ratio(term, cost, record, count, by, n_boot, seed, confidence))
+            rows.append(_ratio(term, cost, record, counts[count], length, n_boot, seed, confidence))
     say.refuse_if(not rows, "no_ratio", roles=", ".join(roles.values()), counts=", ".join(counts) or "none")
     table = pd.DataFrame(rows, columns=["term", *ENDS, "numerator", "denominator", "n"])
     most, lost = int(table["n"].max()), len(record) - int(table["n"].min())
@@ -314,28 +280,33 @@ def cost_ratios(
     loose = sorted(set(spent["kind"]) - set(roles))
     found = dict(loose=(", ".join(loose) or "none", not loose), periods=(most, most >= 12), unreached=(lost, lost == 0))
     if lifetime is not None and "cac" in set(table["term"]):
-        found |= dict(lifetime=("established" if lifetime.established else "not established", lifetime.established))
-        if lifetime.established:
+        stands = bool(lifetime.established)
+        found |= dict(lifetime=("established" if stands else "not established", stands))
+        if stands:
             clv, cac = lifetime.table.set_index("term").loc["clv"], table.set_index("term").loc["cac"]
-            errors = [((row["conf_high"] - row["conf_low"]) / (2 * critical_value(confidence))) ** 2 for row in (clv, cac)]
-            of = clv["estimate"], cac["estimate"]
-            span = fieller_interval(*of, errors, confidence=confidence)
-            table.loc[len(table)] = ["clv_to_cac", of[0] / of[1], *span, *of, cac["n"]]
-    shown = table.dropna(subset="estimate")
-    told, names, unit = [], [], f" {events.currency or shared.NO_CURRENCY}"
+            top, bottom, width = clv["estimate"], cac["estimate"], 2 * critical_value(confidence)
+            errors = [((row["conf_high"] - row["conf_low"]) / width) ** 2 for row in (clv, cac)]
+            span = fieller_interval(top, bottom, errors, confidence=confidence)
+            table.loc[len(table)] = ["clv_to_cac", top / bottom, *span, top, bottom, cac["n"]]
+    shown, told, names = table.dropna(subset="estimate"), [], []
     for r in shown.itertuples():
-        name, value = say["name_" + r.term], number(r.estimate, 2) + unit * (r.term not in UNITLESS)
-        told.append(say("cost", name=name, value=value, span=span_of(*r[3:5], confidence), n=number(r.n, 0)))
-        names.append(f"{name}: {value}")
+        name, unit = say["name_" + r.term], "" if r.term in UNITLESS else f" {events.currency or NO_CURRENCY}"
+        names.append(f"{name}: {number(r.estimate, 2)}{unit}")
+        value, span = number(r.estimate, 2) + unit, span_of(r.conf_low, r.conf_high, confidence)
+        told.append(say("cost", name=name, value=value, span=span, n=number(r.n, 0)))
     rest = "; ".join([*told[1:2], *(t[0].lower() + t[1:] for t in told[2:])])
     whole = f"{told[0]}. {rest}." if rest else f"{told[0]}." if told else say["no_base"]
     question = "cost_ratios", ", ".join(table["term"]), None, table, {"n": most, "method": say["ratio_method"]}
     return statement(
         ["whole"], {"whole": whole}, confidence, *question, source=events, found=found,
         labels={term: say["name_" + term] for term in (*RATIOS, "clv_to_cac")} | dict(events.labels),
-        suppressed=int(few.sum()),
         drawn=dict(names=names, scale=1 / shown["estimate"], unit="interval over estimate", line=1.0),  # no unit in common
     )  # fmt: skip
+
+
+def span_of(low, high, confidence) -> str:
+    """Return an interval in words, also where it has no ends."""
+    return interval(low, high, confidence, 2) if np.isfinite([low, high]).all() else "an interval without ends"
 
 
 def payback(
@@ -350,9 +321,8 @@ def payback(
     Parameters
     ----------
     customers, transactions, customer, since, time, amount, until : as in `acquisition`; who never paid counts
-    cost : number or Statement, to win a customer; of a finding of `cost_ratios` its cac, with its interval
-    margin : float, part of a payment that is margin, returns taken off
-    min_rows : int, fewest customers who must have been seen for a month
+    cost : number, to win a customer, or a finding of `cost_ratios` with its interval
+    margin, min_rows : part of a payment that is margin, returns taken off; fewest customers to be seen for a month
 
     Raises
     ------
@@ -388,13 +358,14 @@ def payback(
     table = pd.DataFrame({"age": np.arange(1, months + 1), "earned": so_far})
     table = table.assign(**dict(zip(ENDS[1:], np.quantile(draws, tails, axis=0))), n=n)
     key = "not_paid_back" if np.isinf(month) else "paid_back_open" if np.isinf(high) else "paid_back"
-    known = dict(cost=price, unit=events.currency or shared.NO_CURRENCY, seen=months, margin=so_far[-1])
+    known = dict(cost=price, unit=events.currency or NO_CURRENCY, seen=months, margin=so_far[-1])
     known |= ends("month", month, low, high)
-    summary = {"n": int(n[0]), "method": say["payback_method"], "payback": month, "established": bool(np.isfinite(high))}
+    summary = {"n": int(n[0]), "method": say["payback_method"], "payback": month}
+    summary["established"] = bool(np.isfinite(high))
     axes = say["payback_x"], say("payback_y", unit=events.currency or "money"), say["payback_unit"]
     figure = dict(x="age", columns={"earned": "o-"}, dashed=("axhline", price), axes=axes)
     question = "payback", "margin", None, table, summary
-    return statement([key], known, confidence, *question, source=events, checks=checks, figure=figure)
+    return statement([key], known, confidence, *question, source=events, found=checks, figure=figure)
 
 
 def _first_month(path, price) -> np.ndarray:

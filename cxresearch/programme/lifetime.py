@@ -17,7 +17,7 @@ from cxresearch.findings import ENDS, Statement, ends, interval
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hide_cells
 from cxresearch.programme import shared
-from cxresearch.programme.shared import DAYS, ids_of, payments, resampled, say, statement
+from cxresearch.programme.shared import NO_CURRENCY, ids_of, payments, resampled, say, statement
 from cxresearch.survey import Survey, as_survey, as_table
 
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
@@ -25,11 +25,11 @@ RUNAWAY = 1e3  # a parameter so large tells of no heterogeneity, not of a value
 ENDLESS = 1e4  # of a and b: where leaving does not vary they run away together, and end at a bound that all find alike
 STEPS = 6  # of the horizon, each discounted from its middle
 TERMS = ("actual", "predicted", "actual_over_predicted", "error", "error_of_history", "clv")
-BUYING = DAYS + """ SELECT customer, (count(*) FILTER (day < '{cut}') - 1)::DOUBLE AS x,
+BUYING = """SELECT customer, (count(*) FILTER (day < '{cut}') - 1)::DOUBLE AS x,
   date_diff('day', first, '{cut}') - 1 AS age, date_diff('day', first, max(day) FILTER (day < '{cut}')) AS last,
   (count(*) FILTER (day >= '{cut}'))::DOUBLE AS later, sum(value) FILTER (day < '{cut}') - arg_min(value, day) AS money
 FROM days WHERE first < '{cut}' GROUP BY customer, first ORDER BY customer"""
-RENEWING = DAYS + """, due AS (SELECT customer, date_diff('{period}', first, day) AS k, value,
+RENEWING = """, due AS (SELECT customer, date_diff('{period}', first, day) AS k, value,
   date_diff('{period}', first, DATE '{cut}') - 1 AS age FROM days),
 kept AS (SELECT *, dense_rank() OVER (PARTITION BY customer ORDER BY k) - 1 = k AS met FROM due WHERE age >= 0)
 SELECT customer, (count(DISTINCT k) FILTER (met AND k <= age) - 1)::DOUBLE AS x, any_value(age) AS age, x AS last,
@@ -176,10 +176,6 @@ class Fitted:
         upto = [self.model.expected(self.theta if theta is None else theta, *self.cells, edge) for edge in edges]
         return (np.diff(np.array(upto), axis=0, prepend=0.0).T @ discount)[self.cell]
 
-    def history(self, ahead) -> np.ndarray:
-        """Return purchases ahead of each customer, were they to go on as so far."""
-        return self.model.history(self.cells[0], self.cells[2], ahead, self.counts)[self.cell]
-
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Lifetime(Statement):
@@ -188,10 +184,8 @@ class Lifetime(Statement):
     customers: pd.DataFrame = None
 
     def augment(self, table, *, customer: str) -> Survey:
-        """Return customers with ``expected`` purchases over the horizon, ``alive`` and ``clv``.
-
-        ``alive``, the chance of being a customer still, is missing for those who bought once: the model says 1 of each of
-        them and cannot know. ``clv`` is missing where it is not established.
+        """Return customers with ``expected`` purchases over the horizon, ``alive`` and ``clv``, missing where it is not
+        established; ``alive`` is missing for those who bought once: the model says 1 of each and cannot know.
         """
         survey = as_survey(table)
         told = self.customers.assign(_id=ids_of(self.customers["customer"])).drop(columns="customer")
@@ -207,45 +201,43 @@ def _held_out(told, later, ahead, chance, confidence) -> tuple[pd.Series, np.nda
     move = slope(lambda theta: told.expected([ahead], theta=theta).sum(), told.theta)
     draws = resampled(np.column_stack([later, predicted + told.influence @ move]), **chance)
     low, high = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
-    errors = (np.abs(guess - later).mean() for guess in (predicted, told.history(ahead)))
+    history = told.model.history(told.cells[0], told.cells[2], ahead, told.counts)[told.cell]
+    errors = dict(error=np.abs(predicted - later).mean(), history=np.abs(history - later).mean())
     said = dict(actual=later.sum(), predicted=predicted.sum(), ratio=later.sum() / predicted.sum())
-    return pd.Series(said | dict(zip(("error", "history"), errors)) | dict(low=low, high=high)), predicted
-
-
-def _money(x, money, contract: bool) -> tuple:
-    """Return who paid, their mean payments, (theta) -> a payment expected of each, theta, its influence, and checks."""
-    paid = ((x > 0) & (money > 0)).to_numpy()
-    mean, found = np.where(paid, money, 0.0) / np.maximum(x, 1), {}
-    if contract:  # a payment is known
-        return lambda theta: np.where(paid, mean, mean[paid].mean()), np.zeros(0), np.zeros((len(x), 0)), found
-    varied = paid.any() and np.ptp(x[paid]) * np.ptp(mean[paid]) > 0
-    bound = round(float(np.corrcoef(x[paid], mean[paid])[0, 1]), 3) if varied else 0.0
-    found["bound"] = bound, abs(bound) <= 0.2, "stops"
-    fit = Fitted("gamma_gamma", x[paid], mean[paid], x[paid]) if paid.any() else None
-    if fit is None or fit.theta[0] > RUNAWAY or fit.theta[1] <= 1:
-        found["money"] = say["runaway"], False, "stops"
-        return None, None, None, found
-    influence = np.zeros((len(x), 3))
-    influence[paid] = fit.influence
-    return lambda theta: gamma_gamma_mean(theta, np.where(paid, x, 0.0), mean), fit.theta, influence, found
+    return pd.Series(said | errors | dict(low=low, high=high)), predicted
 
 
 def _worth(final, rows, length, horizon, discount_rate, stands, chance, confidence) -> tuple:
     """Return money to come per customer with the interval of the parameters, what is known of each, checks of the money."""
-    x = final.cells[0][final.cell]
+    x, contract = final.cells[0][final.cell], final.model is MODELS["sbg"]  # whose payment is known
     alive = np.where(x > 0, final.model.alive(final.theta, *final.cells)[final.cell], np.nan)
-    customers = pd.DataFrame(dict(customer=rows["customer"], expected=final.expected([length]), alive=alive, clv=np.nan))
-    value, theta, influence, found = _money(x, rows["money"], final.model is MODELS["sbg"])
+    customers = rows[["customer"]].assign(expected=final.expected([length]), alive=alive, clv=np.nan)
+    paid, found, spent = ((x > 0) & (rows["money"] > 0)).to_numpy(), {}, None
+    mean = np.where(paid, rows["money"], 0.0) / np.maximum(x, 1)
+    if not contract:
+        varied = paid.any() and np.ptp(x[paid]) * np.ptp(mean[paid]) > 0
+        bound = round(float(np.corrcoef(x[paid], mean[paid])[0, 1]), 3) if varied else 0.0
+        found["bound"] = bound, abs(bound) <= 0.2, "stops"
+        spent = Fitted("gamma_gamma", x[paid], mean[paid], x[paid]) if paid.any() else None
+        if spent is None or spent.theta[0] > RUNAWAY or spent.theta[1] <= 1:
+            found["money"] = say["runaway"], False, "stops"
     if not (stands and all(ok for _, ok, _ in found.values())):
         return np.full(3, np.nan), customers, found
+
+    def value(theta):
+        return np.where(paid, mean, mean[paid].mean()) if contract else gamma_gamma_mean(theta, x * paid, mean)
+
+    def coming(theta):
+        return final.expected(np.linspace(0, length, STEPS + 1)[1:], discount, theta)
+
     discount = (1 + discount_rate) ** -((np.arange(STEPS) + 0.5) * horizon / 12 / STEPS)
-    coming = lambda theta: final.expected(np.linspace(0, length, STEPS + 1)[1:], discount, theta)  # noqa: E731
-    expected, each = coming(final.theta), value(theta)
+    expected, each = coming(final.theta), value(spent and spent.theta)
     totals = expected * each + final.influence @ slope(lambda theta: each @ coming(theta), final.theta)
-    totals += influence @ slope(lambda theta: value(theta) @ expected, theta)
+    if spent:
+        totals[paid] += spent.influence @ slope(lambda theta: value(theta) @ expected, spent.theta)
     draws = resampled(np.column_stack([totals, np.ones(len(x))]), **chance)
     span = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
-    return np.array([(expected @ each) / len(x), *span]), customers.assign(clv=expected * each), found
+    return np.array([expected @ each / len(x), *span]), customers.assign(clv=expected * each), found
 
 
 def fit_lifetime(
@@ -255,16 +247,15 @@ def fit_lifetime(
     """Return what a customer is worth over the months to come, if the model foretells what it was not shown.
 
     Established only if the interval of actual over predicted lies within 0.9 to 1.11 and the mean error by customer is
-    below that of each one's own history; ``clv`` is missing otherwise. Its interval is that of the parameters times that
-    of actual over predicted: the parameters' alone is none of a prediction. ``further``: ``parameters``, ``holdout``.
+    below that of each one's history. The interval of ``clv`` is that of the parameters times that of actual over predicted.
 
     Parameters
     ----------
     transactions, customer, time, amount, until : as in `acquisition`; the purchases of a customer on one day are one
     holdout : float, last part of the record, 0-1, that the model must foretell
-    horizon, margin, discount_rate : int, float, float, months; part of a payment that is margin; per year
+    horizon, margin, discount_rate : months; part of a payment that is margin; per year
     model : {"bg_nbd", "sbg"}, customers who leave unseen; or who pay once every `period` until they leave
-    n_boot, min_rows : int, resamples of customers (parameters take one Newton step in each); fewest customers to fit
+    n_boot, min_rows : resamples of customers (parameters take one Newton step in each); fewest customers to fit
 
     Raises
     ------
@@ -284,8 +275,7 @@ def fit_lifetime(
         cut = (start + (1 - holdout) * (end - start)).ceil("D")
         if not buying:
             cut, end = (m.to_period(shared.PERIODS[period]).start_time for m in (cut, end))
-        sql, of = BUYING if buying else RENEWING, dict(end=end, period=period)
-        found = [ask(sql, cut=m.date(), **of) for m in (cut, end)]
+        found = [ask(BUYING if buying else RENEWING, end, cut=m.date(), period=period) for m in (cut, end)]
     # by what they did, not by id: pseudonyms sort otherwise in every run, and the bootstrap draws by place
     found = [rows[rows["age"] >= (not buying)].sort_values(list(rows)[1:], kind="stable") for rows in found]
     past, whole = (rows.reset_index(drop=True) for rows in found)
@@ -309,14 +299,14 @@ def fit_lifetime(
     groups = hide_cells(past.groupby("earlier").agg(**means).reset_index(), min_base=events.min_base, keys=("earlier",))
     key = "worth" if stands else "worth_no_money" if close and better else "worth_open"
     known = {**said, **ends("clv", *clv), **ends("ratio", *said[["ratio", "low", "high"]]), "horizon": horizon}
-    known |= dict(unit=events.currency or shared.NO_CURRENCY, events=say["of_" + model])
+    known |= dict(unit=events.currency or NO_CURRENCY, events=say["of_" + model])
     gap, spread = float(said["error"] - said["history"]), interval(said["low"], said["high"], confidence, 2)
-    summary, axes = {"n": len(past), "method": say["model_" + model], "established": stands}, ("x", "y", "unit")
+    checks |= dict(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) | more
+    summary = {"n": len(past), "method": say["model_" + model], "established": stands}
+    axes = [say[f"foretold_{axis}"] for axis in ("x", "y", "unit")]
     return statement(
-        [key, f"{key}_more"], known, confidence, "fit_lifetime", "clv", None, table, summary, source=events,
-        checks=checks, found=dict(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) | more,
-        labels={term: say["name_" + term] for term in TERMS}, kind=Lifetime, customers=customers,
-        suppressed=int(groups["n"].isna().sum()), further={"parameters": told.parameters(), "holdout": groups},
-        figure=dict(columns={"actual": "o", "predicted": "-"}, x="earlier", of="holdout",
-                    axes=[say[f"foretold_{axis}"] for axis in axes]),
+        [key, f"{key}_more"], known, confidence, "fit_lifetime", "clv", None, table, summary, kind=Lifetime,
+        source=events, found=checks, further={"parameters": told.parameters(), "holdout": groups}, customers=customers,
+        labels={term: say["name_" + term] for term in TERMS},
+        figure=dict(of="holdout", x="earlier", columns={"actual": "o", "predicted": "-"}, axes=axes),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the seven questions share: one reader of payments, checks, periods, resamples, one figure."""
+"""What the seven questions share: tables read by roles, payments, checks, periods, resamples, one figure."""
 
 from contextlib import contextmanager
 from functools import partial
@@ -8,7 +8,7 @@ import pandas as pd
 
 from cxresearch.errors import require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, Statement, interval, words
+from cxresearch.findings import Check, Statement, words
 from cxresearch.inference.events import amount_sql, opened, quoted, require_one_id_type, time_sql
 from cxresearch.survey import Survey, as_survey, as_table
 
@@ -16,19 +16,19 @@ say = words(__package__)
 PERIODS = {"week": "W", "month": "M", "quarter": "Q", "year": "Y"}
 NO_CURRENCY = "(currency not stated)"
 DAYS = """WITH days AS (SELECT customer, moment::DATE AS day, min(moment::DATE) OVER (PARTITION BY customer) AS first,
-  sum(value) AS value FROM source WHERE value IS NOT NULL AND moment < TIMESTAMP '{end}' GROUP BY 1, 2)"""
+  sum(value) AS value FROM source WHERE value IS NOT NULL AND moment < TIMESTAMP '{end}' GROUP BY 1, 2) """
 
 
-def checked(**found) -> tuple[Check, ...]:
-    """Return checks from name=(value, ok) or (value, ok, level); what they are called and their limits are words."""
-    said = ((say["check_" + k], value, say["limit_" + k], bool(ok), *level) for k, (value, ok, *level) in found.items())
-    return tuple(Check(*row) for row in said)
-
-
-def statement(keys, known, confidence, *question, found=(), checks=(), figure=None, kind=Statement, **more):
-    """Return what is told of a question as a finding, with its checks and a figure, or options of `lines`."""
-    figure = partial(lines, **figure) if isinstance(figure, dict) else figure
-    return kind.of(say, keys, known, confidence, *question, (*checks, *checked(**dict(found))), figure=figure, **more)
+def statement(keys, known, confidence, *question, found, figure=None, kind=Statement, further=(), **more):
+    """Return what is told of a question. `found`: its checks, name=(value, ok) or (value, ok, level), named and limited in
+    words; rows without n are hidden ones; `figure` may be options of `lines`.
+    """
+    found = {key: (value, say[f"limit_{key}"], bool(ok), *level) for key, (value, ok, *level) in found.items()}
+    checks = tuple(Check(say[f"check_{key}"], *row) for key, row in found.items())
+    hidden = sum(int(table["n"].isna().sum()) for table in (question[3], *dict(further).values()) if "n" in table)
+    more = dict(suppressed=hidden, further=dict(further)) | more
+    more["figure"] = partial(lines, **figure) if isinstance(figure, dict) else figure
+    return kind.of(say, keys, known, confidence, *question, checks, **more)
 
 
 def moment(name: str, value) -> pd.Timestamp:
@@ -38,43 +38,43 @@ def moment(name: str, value) -> pd.Timestamp:
     return found
 
 
-def columns_of(table, where: str, **given):
+def columns_of(table, where: str, **given) -> dict[str, str]:
     """Return the columns that have the roles given, as they are named or as the table says."""
     columns = {role: column or table.roles.get(role) for role, column in given.items()}
     lacking = next((role for role, column in columns.items() if column is None), None)
     say.refuse_if(lacking, "no_column", where=where, role=lacking)
-    return columns.values()
+    return columns
 
 
-def answer(table, sql, *columns, where: str) -> pd.DataFrame:
-    """Return the answer to SQL on the rows of a table that has the columns; `sql` maps the relation to it."""
+@contextmanager
+def relation(table, where: str, **columns):
+    """Yield the relation over a table, its columns called by their roles; `time` and `amount...` are read, or refused."""
     with opened(table.table if isinstance(table, Survey) else as_table(table).data, named=where.split()[-1]) as source:
-        require_columns(source, *columns, where=where)
-        return source.query("source", sql(source)).df()
+        require_columns(source, *columns.values(), where=where)
+        read = {"time": partial(time_sql, time_zone=None), "amount": amount_sql}
+        named = {role: read.get(role.rstrip("0123456789")) for role in columns}
+        said = {role: how(source, columns[role]) if how else quoted(columns[role]) for role, how in named.items()}
+        yield source.project(", ".join(f"{sql} AS {role}" for role, sql in said.items()))
 
 
 @contextmanager
 def payments(transactions, until, **given):
-    """Yield `ask`, which answers SQL on a customer's payments of one moment before `until`, the end, and checks.
-
-    They are `net` and, without returns, `value`. Without `until` the record ends with the day of the last payment.
+    """Yield `ask`, which answers SQL on each customer's payments of one moment (`net`, and `value` without returns) before
+    `until`, by default the day after the last; that end; and the check of what was left out.
     """
-    events = as_table(transactions)
-    customer, time, amount = columns_of(events, "the payments", **given)
-    require_one_id_type(events.data, customer)
-    with opened(events.data) as source:
-        require_columns(source, customer, time, amount, where="transactions")
-        moments, value = time_sql(source, time, None), amount_sql(source, amount)
-        rows = source.project(f"{quoted(customer)} AS customer, {moments} AS moment, {value} AS amount")
-        paid = rows.filter("customer IS NOT NULL AND moment IS NOT NULL AND amount IS NOT NULL")
-        [(last, n)], [(received,)] = paid.aggregate("max(moment)::DATE + 1, count(*)").fetchall(), rows.count("*").fetchall()
+    columns = columns_of(transactions, "the payments", **given)
+    require_one_id_type(transactions.data, columns["customer"])
+    with relation(transactions, "transactions", **columns) as rows:
+        paid = rows.filter("customer IS NOT NULL AND time IS NOT NULL AND amount IS NOT NULL")
+        last, n = paid.aggregate("max(time)::DATE + 1, count(*)").fetchall()[0]
+        lost = rows.count("*").fetchall()[0][0] - n
         say.refuse_if(not n, "no_payment", until=until)
         end = moment("until", last if until is None else until)
-        sums = "customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value"
-        paid = paid.filter(f"moment < TIMESTAMP '{end}'").aggregate(sums, "customer, moment")
-        ask = lambda sql, **of: paid.query("source", sql.format(**of)).df()  # noqa: E731
+        sums = "customer, time AS moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value"
+        paid = paid.filter(f"time < TIMESTAMP '{end}'").aggregate(sums)
+        ask = lambda sql, end=end, **of: paid.query("source", (DAYS + sql).format(end=end, **of)).df()  # noqa: E731
         say.refuse_if(ask("SELECT 1 FROM source LIMIT 1").empty, "no_payment", until=end.date())
-        yield ask, end, checked(incomplete=(received - n, received == n))
+        yield ask, end, dict(incomplete=(lost, lost == 0))
 
 
 def steps_between(start, end, period: str) -> int:
@@ -83,9 +83,8 @@ def steps_between(start, end, period: str) -> int:
 
 
 def complete_until(ask, until: pd.Timestamp, period: str) -> pd.Timestamp:
-    """Return the first moment of the period that is not observed to its end.
-
-    The record ends at `until`, or earlier, where it falls silent for longer than it ever did before.
+    """Return the first moment of the period that is not observed to its end: the record ends at `until`, or earlier,
+    where it falls silent for longer than it ever did before.
     """
     require_choice("period", period, PERIODS)
     day = ask("SELECT DISTINCT moment::DATE AS day FROM source ORDER BY 1")["day"]
@@ -112,13 +111,8 @@ def resampled(columns, sample=None, *, n_boot: int, seed) -> np.ndarray:
     return np.concatenate([weights @ columns for weights in sample.replicates(n_boot, seed=seed)])
 
 
-def span_of(low, high, confidence) -> str:
-    """Return an interval in words, also where it has no ends."""
-    return interval(low, high, confidence, 2) if np.isfinite([low, high]).all() else "an interval without ends"
-
-
 def lines(finding, ax, *, x, columns, axes, of="tidy", dashed=()):
-    """Draw columns (name -> style) of a table over x, the band of a single one; `dashed`: (method of the axes, place)."""
+    """Draw columns (name -> style) of a table over x, the band of a single one; `dashed`: a method of the axes, a place."""
     table, ax = finding.tables()[of], axes_or_new(ax)
     counted = pd.api.types.is_numeric_dtype(table[x])
     at = table[x] if counted else np.arange(len(table))
