@@ -30,12 +30,12 @@ def read_panel(panel, outcome, unit, period, more=(), every=None) -> tuple:
     about = panel if isinstance(panel, Survey) else as_table(panel)
     values = {f"amount{i}": column for i, column in enumerate((outcome, *more))}
     weight, who = (getattr(panel, name, None) for name in ("weight", "respondent"))
-    given = {k: c for k, c in dict(unit=unit, period=period, weight=weight, who=who).items() if c}
+    given = {role: c for role, c in dict(unit=unit, weight=weight, who=who).items() if c} | dict(period=period)
     w, who = "weight" if weight else "1", "DISTINCT who" if who else "*"
     at = "period" if every is None else f"date_trunc('{every}', period::TIMESTAMP)"
     means = ", ".join(f"sum({w} * {value}) / sum({w}) AS {value}" for value in values)
     found = f"{'unit' if unit else 0} AS unit, {at} AS period, {means}, sum({w})::DOUBLE AS weight, count({who}) AS n"
-    with relation(panel, "the panel", **given, **values) as rows:
+    with relation(panel, "the panel", **given, **values) as (rows, _):
         known = " AND ".join(f"{role} IS NOT NULL" for role in ("unit", "period", *values) if role in given | values)
         cells = rows.filter(known).aggregate(found).filter("weight > 0").df()
     say.refuse_if(cells.empty, "no_row", columns=listing([outcome, period, *more]))
@@ -65,7 +65,7 @@ def starts_of(panel, cells, unit, treated, since, start) -> np.ndarray:
         unknown = next((v for v in treated if v not in names), None)
         say.refuse_if(unknown is not None, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
         return np.where(pd.Series(names).isin(list(treated)), start, np.inf)
-    with relation(panel, "the panel", unit=unit, value=column) as rows:
+    with relation(panel, "the panel", unit=unit, value=column) as (rows, _):
         said = rows.filter("unit IS NOT NULL").aggregate("unit, min(value) AS value, count(DISTINCT value) AS many")
         said = said.df().set_index("unit").reindex(names)
     for key, those in ("mixed_unit", said["many"] > 1), ("unsaid_unit", said["value"].isna() & (start is not None)):
@@ -161,7 +161,7 @@ def interrupted_series(
     return statement(
         keys, known, confidence, "interrupted_series", outcome, None, table, summary, source=source,
         found=found, further={"lines": lines}, suppressed=int(hidden.sum()), fitted=fit,
-        figure=dict(of="lines", x="period", columns=drawn, axes=("", name, "mean by period")),
+        figure=dict(of="lines", x="period", columns=drawn, axes="series"),
     )  # fmt: skip
 
 
@@ -180,10 +180,6 @@ def two_way(cells, columns, confidence=0.95):
     fit = model.fit()
     spread, df = cr2(within[:, 1:], fit.resid, code, weights)
     return fit, t_interval(fit.params[0], np.sqrt(spread[0, 0]), df[0], confidence), np.sqrt(spread[0, 0])
-
-
-def wide(cells, column) -> np.ndarray:
-    return cells.pivot(index="unit", columns="t", values=column).to_numpy(dtype=float)
 
 
 def averages(Y, W, at) -> np.ndarray:
@@ -227,9 +223,9 @@ def difference_in_differences(
 ) -> Statement:  # fmt: skip
     """Return how much more an outcome changed where the programme runs than where it does not.
 
-    Two-way effects, errors by unit (CR2). Established if Welch's test of the units' changes and the wild bootstrap find
-    it too, no trend or period before differed, and no date before shows as much. Starts at different times: group-time
-    effects against units not yet treated, units left out in turn.
+    Two-way effects, errors by unit (CR2). Established if Welch's test of the units' changes and the wild bootstrap agree,
+    no trend or period before differed, and no date before shows as much. Starts at different times: group-time effects
+    against units not yet treated, units left out in turn.
 
     Parameters
     ----------
@@ -245,19 +241,18 @@ def difference_in_differences(
 
     Examples
     --------
-    >>> where = dict(outcome="wait", unit="branch", treated=study.programme.treated)
-    >>> when = dict(period="time", every="month", since="2025-01-01", n_boot=99, seed=1)
+    >>> where = dict(outcome="wait", unit="branch", treated=study.programme.treated, since="2025-01-01")
     >>> contacts = study.matched("interactions", "customers", keep="all")
-    >>> print(cx.difference_in_differences(contacts, **where, **when))
+    >>> print(cx.difference_in_differences(contacts, period="time", every="month", n_boot=99, seed=1, **where))
     Waiting time in minutes is 1.43 lower where the programme runs than it would have been ...
     """
     require_share("confidence", confidence)
     source, name, cells = read_panel(panel, outcome, unit, period, tuple(controls), every)
     staggered = isinstance(since, str) and since in getattr(getattr(panel, "table", panel), "columns", ())
     start = None if staggered else start_in(cells, since)
-    starts, Y = starts_of(panel, cells, unit, treated, since, start), wide(cells, "y")
-    runs, seen = np.isfinite(starts), Y if staggered else changes(Y, wide(cells, "weight"), [start])
-    whole = np.isfinite(seen).all(axis=1)
+    starts = starts_of(panel, cells, unit, treated, since, start)
+    Y, W = (cells.pivot(index="unit", columns="t", values=c).to_numpy(dtype=float) for c in ("y", "weight"))
+    runs, whole = np.isfinite(starts), np.isfinite(Y if staggered else changes(Y, W, [start])).all(axis=1)
     sides = dict(treated=int((whole & runs).sum()), control=int((whole & ~runs).sum()))
     say.refuse_if(min(sides.values()) < min_units, "lacking_units", **sides, least=min_units, unit=unit)
     cells, lost = cells[cells["unit"].isin(cells["unit"].unique()[whole])], int((~whole).sum())
@@ -276,8 +271,8 @@ def difference_in_differences(
         draws, base = dict(n_boot=n_boot, seed=seed), getattr(panel, "min_base", 1)
         table, reasons, keys, checks, more, naive = _at_once(cells, starts, draws, base, confidence)
         known |= dict(zip(("p", "welch", "wild"), table["p_value"])) | naive
-        axes = dict(dashed=("axvline", -0.5), axes=(say["did_x"], name, say["did_unit"]))
-        more["figure"] = dict(of="event_study", x="from_start", columns={"treated": "o-", "control": "o-"}, **axes)
+        drawn = dict(columns={"treated": "o-", "control": "o-"}, dashed=("axvline", -0.5), axes="did")
+        more["figure"] = dict(of="event_study", x="from_start", **drawn)
     table.insert(0, "term", [say[f"did_row_{k}"] for k in ((4,) if staggered else range(4))])
     _, estimate, *span, p, _ = table.iloc[0]
     reasons = [say("holds_0", span=interval(*span, confidence, 2))] * bool(p >= 1 - confidence) + reasons
@@ -300,7 +295,8 @@ def _at_once(cells, starts, draws, min_base, confidence) -> tuple:
     fit, clustered, _ = two_way(cells, [runs & (cells["t"] >= start), *controls.T], confidence)
     p, *wild = wild_bootstrap(fit.model.wexog, fit.model.wendog, code, 0, confidence=confidence, **draws)
     others = np.column_stack([controls, pd.get_dummies(cells["t"], drop_first=True)]).astype(float)
-    Y, W, clean = (wide(cells.assign(clean=cells["y"] - others @ fit.params[1:]), c) for c in ("y", "weight", "clean"))
+    wide = cells.assign(clean=cells["y"] - others @ fit.params[1:]).pivot(index="unit", columns="t")
+    Y, W, clean = (wide[c].to_numpy(dtype=float) for c in ("y", "weight", "clean"))
     change, alone = welch(changes(clean, W, [start]), group, confidence).iloc[0], changes(Y, W, [start])[group, 0]
     naive = t_interval(alone.mean(), stats.sem(alone), len(alone) - 1, confidence)
     rows = [clustered, change[FOUND], (clustered[0], *wild, p), naive]

@@ -16,7 +16,7 @@ from cxresearch.inference import critical_value, fieller_interval, wilson_interv
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
 from cxresearch.programme import shared
-from cxresearch.programme.shared import NO_CURRENCY, ids_of, payments, relation, resampled, say, statement
+from cxresearch.programme.shared import PERIODS, ids_of, payments, relation, resampled, say, statement
 from cxresearch.survey import as_survey, as_table
 
 ROLES = ("acquisition", "service", "retention")
@@ -93,36 +93,33 @@ def acquisition(
     245 customers were won from 2024-01 to 2024-09; a first order is worth 87.00 EUR on average ...
     """
     require_share("confidence", confidence)
-    events, survey = as_table(transactions), as_survey(customers)
-    with payments(events, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        end, firsts = shared.complete_until(ask, end, period), ask(FIRSTS)
-    customer = customer or events.roles.get("customer")
-    merged, recent = joined_since(survey, customer, since, firsts["_first"].min(), end)
+    survey, columns = as_survey(customers), dict(customer=customer, time=time, amount=amount)
+    with payments(transactions, until, period, **columns) as paid:
+        firsts = paid.ask(FIRSTS)
+    merged, recent = joined_since(survey, paid.customer, since, firsts["_first"].min(), paid.end)
     firsts = firsts.assign(_id=ids_of(firsts.pop("customer")))
     merged = merged.merge(firsts, on="_id", how="left", validate="one_to_one")
-    survey, paid = survey.with_table(merged), merged["_first"].notna().to_numpy()
-    new, every = survey.sample(recent & paid, what="new customers"), survey.sample(paid, what="customers")
+    survey, buys = survey.with_table(merged), merged["_first"].notna().to_numpy()
+    new, every = survey.sample(recent & buys, what="new customers"), survey.sample(buys, what="customers")
     chance = dict(confidence=confidence, n_boot=n_boot, seed=seed)
     order, revenue = (merged[c].to_numpy(float)[s.rows] for c, s in (("_order", new), ("_revenue", every)))
-    by = amounts(new, order, shared.names_of(merged["since"].iloc[new.rows], period), **chance)
+    by = amounts(new, order, merged["since"].iloc[new.rows].dt.to_period(PERIODS[period]), **chance)
     by = by.drop(columns="top_share").rename(columns={"term": "period"})
     by = hide_cells(by, min_base=survey.min_base, keys=("period",))
     of = (new, order, "first_order"), (every, revenue, "revenue")
     whole = pd.concat([amounts(s, v, [term] * len(v), **chance) for s, v, term in of], ignore_index=True)
     first, per = whole.iloc[0], whole.iloc[1]
     crowd = round(float(by["n"].iloc[0] / max(by["n"].iloc[1:].median(), 1)), 2) if len(by) > 1 else 1.0
-    unpaid, early = int((recent & ~paid).sum()), int((merged["_first"] < merged["since"].dt.normalize()).sum())
-    checks |= dict(crowd=(crowd, not crowd > 2), unpaid=(unpaid, unpaid == 0), early=(early, early == 0))
-    checks |= dict(dominant=(per["largest_share"], per["largest_share"] <= 0.05))
-    unit, (begun, last) = events.currency or survey.currency, by["period"].iloc[[0, -1]]
-    known = {**first, "first": begun, "last": last, "unit": unit or NO_CURRENCY, "all": per["n"]}
+    unpaid, early = int((recent & ~buys).sum()), int((merged["_first"] < merged["since"].dt.normalize()).sum())
+    found = dict(crowd=(crowd, not crowd > 2), unpaid=(unpaid, unpaid == 0), early=(early, early == 0))
+    found |= dict(dominant=(per["largest_share"], per["largest_share"] <= 0.05))
+    known = {**first, **dict(zip(("first", "last"), by["period"].iloc[[0, -1]])), "all": per["n"]}
+    known["unit"] = paid.events.currency or survey.currency or paid.unit
     known |= ends("revenue", *per[ENDS]) | dict(part=per["top_share"], one=per["largest_share"])
-    return statement(
-        ["won", "won_more"], known, confidence,
-        "acquisition", "first order", "period", by, {"n": first["n"], "method": "mean, BCa interval"},
-        source=survey, found=checks, further={"whole": whole},
-        figure=dict(x="period", columns={"estimate": "o-"}, axes=("", f"mean first order, {unit or 'money'}", "")),
-    )  # fmt: skip
+    question = "acquisition", "first order", "period", by, {"n": first["n"], "method": "mean, BCa interval"}
+    figure, further = dict(x="period", columns={"estimate": "o-"}, axes="won"), {"whole": whole}
+    more = dict(source=survey, found=paid.checks | found, further=further, figure=figure)
+    return statement(["won", "won_more"], known, confidence, *question, **more)
 
 
 def cohort_retention(
@@ -148,10 +145,9 @@ def cohort_retention(
     Of 319 customers won from 2024Q2 to 2024Q4, 65.2 % bought in the quarter after ...
     """
     require_share("confidence", confidence)
-    events = as_table(transactions)
-    with payments(events, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        end = shared.complete_until(ask, end, period)
-        cells, again = (ask(sql, end, period=period) for sql in (ACTIVE, AGAIN))
+    with payments(transactions, until, period, customer=customer, time=time, amount=amount) as paid:
+        cells, again = (paid.ask(sql, paid.end, period=period) for sql in (ACTIVE, AGAIN))
+    floor, end = paid.events.min_base, paid.end
     begun = cells["cohort"].min() + pd.Timedelta(1, "ns") if since is None else shared.moment("since", since)
     sizes = cells[cells["age"] == 0].set_index("cohort")["active"]
     stock, sizes = int(sizes[sizes.index < begun].sum()), sizes[sizes.index >= begun]
@@ -160,8 +156,8 @@ def cohort_retention(
     table = pd.DataFrame(ages, columns=["cohort", "age"]).merge(cells, how="left", on=["cohort", "age"])
     table = table.assign(active=table["active"].fillna(0).astype(int), n=table["cohort"].map(sizes))
     sizes = table[table["age"] == 1]
-    gone = hidden_cells(sizes, min_base=events.min_base, keys=("cohort",))
-    say.refuse_if(gone.all(), "few_cohorts", floor=events.min_base)
+    gone = hidden_cells(sizes, min_base=floor, keys=("cohort",))
+    say.refuse_if(gone.all(), "few_cohorts", floor=floor)
     kept, gone = sizes[~gone], table["cohort"].isin(sizes["cohort"][gone])
     again = again[again["cohort"].isin(kept["cohort"])]
     days, each = again["days"], again["n"].to_numpy(dtype=float)  # customers counted by days
@@ -173,15 +169,15 @@ def cohort_retention(
     share = table["active"] / table["n"]
     table = table.assign(**ends("estimate", share, *wilson_interval(share, table["n"], confidence)))
     table = table.assign(**{c: table[c].mask(gone) for c in table.columns[2:]})
-    table["cohort"] = shared.names_of(table["cohort"], period)
-    n, names, soon = int(kept["n"].sum()), shared.names_of(kept["cohort"], period), again.iloc[min(1, len(again) - 1)]
+    table["cohort"] = table["cohort"].dt.to_period(PERIODS[period]).astype(str)
+    n, names, soon = int(kept["n"].sum()), table["cohort"][kept.index], again.iloc[min(1, len(again) - 1)]
     share = kept["active"].sum() / n
-    known = dict(first=names[0], last=names[-1], period=period, days=soon["days"], stock=stock)
+    known = dict(first=names.iloc[0], last=names.iloc[-1], period=period, days=soon["days"], stock=stock)
     known |= ends("share", share, *wilson_interval(share, n, confidence)) | ends("again", *soon[ENDS])
     summary = {"n": n, "method": "share active, Wilson interval"}
     question = "cohort_retention", "active customers", "cohort", table, summary
-    checks |= dict(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info"))
-    more = dict(source=events, found=checks, further={"again": again}, figure=_matrix)
+    found = paid.checks | dict(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info"))
+    more = dict(source=paid.events, found=found, further={"again": again}, figure=_matrix)
     return statement(["active", "active_more"], known, confidence, *question, **more)
 
 
@@ -193,10 +189,9 @@ def _matrix(finding, ax):
 
 def _spent(events, given, roles) -> tuple[pd.DataFrame, str]:
     """Return period, kind and amount of costs, and the length of their periods; refuse roles that say nothing."""
-    columns = shared.columns_of(events, "costs", **given)
     wrong = sorted(set(roles.values()) - set(ROLES))
     say.refuse_if(wrong or not roles, "no_roles", known=", ".join(ROLES), found=wrong or "none")
-    with relation(events, "costs", **columns) as rows:
+    with relation(events, "costs", **given) as (rows, columns):
         spent = rows.project("period, kind::VARCHAR AS kind, amount").df()
     kinds, stray = sorted(set(spent["kind"])), sorted(set(roles) - set(spent["kind"]))
     say.refuse_if(stray, "no_kind", stray=", ".join(map(repr, stray)), kinds=", ".join(kinds))
@@ -205,7 +200,7 @@ def _spent(events, given, roles) -> tuple[pd.DataFrame, str]:
     at = pd.to_datetime(text, errors="coerce", format="mixed")
     unread = ", ".join(map(repr, text[at.isna()][:1]))
     say.refuse_if(unread, "no_period", where=columns["period"], label=unread)
-    return spent.assign(period=at.dt.to_period(shared.PERIODS[length])), length
+    return spent.assign(period=at.dt.to_period(PERIODS[length])), length
 
 
 def _ratio(term, cost, record, given, length, n_boot, seed, confidence) -> tuple:
@@ -213,7 +208,7 @@ def _ratio(term, cost, record, given, length, n_boot, seed, confidence) -> tuple
     (_, count, roles, counted), (table, *named) = RATIOS[term], given
     said = dict(columns=", ".join(("table", *roles)), n=1 + len(named) - named.count(None), needed=1 + len(roles))
     say.refuse_if(len(named) != len(roles) or None in named, "no_counted", count=count, **said)
-    with relation(table, count, **dict(zip(roles, named))) as rows:
+    with relation(table, count, **dict(zip(roles, named))) as (rows, _):
         by = rows.filter("time IS NOT NULL").aggregate(f"date_trunc('{length}', time) AS at, {counted} AS n").df()
     by = by.set_index(by["at"].dt.to_period(record.freq))["n"]
     seen = record[:0] if by.empty else record[(record >= by.index.min()) & (record <= by.index.max())]
@@ -290,18 +285,16 @@ def cost_ratios(
             table.loc[len(table)] = ["clv_to_cac", top / bottom, *span, top, bottom, cac["n"]]
     shown, told, names = table.dropna(subset="estimate"), [], []
     for r in shown.itertuples():
-        name, unit = say["name_" + r.term], "" if r.term in UNITLESS else f" {events.currency or NO_CURRENCY}"
-        names.append(f"{name}: {number(r.estimate, 2)}{unit}")
-        value, span = number(r.estimate, 2) + unit, span_of(r.conf_low, r.conf_high, confidence)
+        unit = "" if r.term in UNITLESS else f" {events.currency or say['no_currency']}"
+        name, value = say["name_" + r.term], number(r.estimate, 2) + unit
+        span = span_of(r.conf_low, r.conf_high, confidence)
         told.append(say("cost", name=name, value=value, span=span, n=number(r.n, 0)))
+        names.append(f"{name}: {value}")
     rest = "; ".join([*told[1:2], *(t[0].lower() + t[1:] for t in told[2:])])
     whole = f"{told[0]}. {rest}." if rest else f"{told[0]}." if told else say["no_base"]
     question = "cost_ratios", ", ".join(table["term"]), None, table, {"n": most, "method": say["ratio_method"]}
-    return statement(
-        ["whole"], {"whole": whole}, confidence, *question, source=events, found=found,
-        labels={term: say["name_" + term] for term in (*RATIOS, "clv_to_cac")} | dict(events.labels),
-        drawn=dict(names=names, scale=1 / shown["estimate"], unit="interval over estimate", line=1.0),  # no unit in common
-    )  # fmt: skip
+    drawn = dict(names=names, scale=1 / shown["estimate"], unit="interval over estimate", line=1.0)  # no unit in common
+    return statement(["whole"], {"whole": whole}, confidence, *question, source=events, found=found, drawn=drawn)
 
 
 def span_of(low, high, confidence) -> str:
@@ -334,16 +327,16 @@ def payback(
     A new customer has paid back 20.00 EUR after ...
     """
     require_share("confidence", confidence)
-    events, survey = as_table(transactions), as_survey(customers)
-    price, spread = _price(cost, confidence)
-    with payments(events, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        rows = ask(INCOME)
-    merged, new = joined_since(survey, customer or events.roles.get("customer"), since, rows["day"].min(), end)
+    survey, (price, spread) = as_survey(customers), _price(cost, confidence)
+    with payments(transactions, until, customer=customer, time=time, amount=amount) as paid:
+        rows = paid.ask(INCOME)
+    merged, new = joined_since(survey, paid.customer, since, rows["day"].min(), paid.end)
     joined = merged["since"][new].reset_index(drop=True)
     rows["row"] = ids_of(rows["customer"]).map(pd.Series(range(len(joined)), merged["_id"][new]))
     rows = rows.dropna(subset="row").astype({"row": int})
     rows["k"] = np.floor((rows["day"] - joined[rows["row"]].to_numpy()).dt.days / MONTH).astype(int)
-    seen, floor = np.floor((end - joined).dt.days.to_numpy() / MONTH), max(min_rows, survey.min_base, events.min_base)
+    seen = np.floor((paid.end - joined).dt.days.to_numpy() / MONTH)
+    floor = max(min_rows, survey.min_base, paid.events.min_base)
     months = int(np.sort(seen)[::-1][floor - 1]) if len(seen) >= floor else 0
     say.refuse_if(months < 1, "few_seen", floor=floor, n=len(seen))
     known, income = (np.arange(months) < seen[:, None]).astype(float), np.zeros((len(seen), months))
@@ -352,26 +345,18 @@ def payback(
     totals = resampled(np.hstack([income, known]), n_boot=n_boot, seed=seed)
     draws, n = np.cumsum(totals[:, :months] / totals[:, months:], axis=1), known.sum(axis=0).astype(int)
     so_far = np.cumsum(income.sum(axis=0) / n)
-    prices = price * np.exp(spread * np.random.default_rng(seed).normal(size=len(draws)))
-    month, tails = float(_first_month(so_far, price)), [(1 - confidence) / 2, (1 + confidence) / 2]
-    low, high = np.quantile(_first_month(draws, prices[:, None]), tails, method="inverted_cdf")
+    prices = price * np.exp(spread * np.append(0.0, np.random.default_rng(seed).normal(size=len(draws))))
+    reached, tails = at_least(np.vstack([so_far, draws]), prices[:, None]), [(1 - confidence) / 2, (1 + confidence) / 2]
+    month, *months_of = np.where(reached.any(axis=1), 1.0 + np.argmax(reached, axis=1), np.inf)
+    low, high = np.quantile(months_of, tails, method="inverted_cdf")
     table = pd.DataFrame({"age": np.arange(1, months + 1), "earned": so_far})
     table = table.assign(**dict(zip(ENDS[1:], np.quantile(draws, tails, axis=0))), n=n)
     key = "not_paid_back" if np.isinf(month) else "paid_back_open" if np.isinf(high) else "paid_back"
-    known = dict(cost=price, unit=events.currency or NO_CURRENCY, seen=months, margin=so_far[-1])
-    known |= ends("month", month, low, high)
+    known = dict(cost=price, unit=paid.unit, seen=months, margin=so_far[-1], **ends("month", month, low, high))
     summary = {"n": int(n[0]), "method": say["payback_method"], "payback": month}
-    summary["established"] = bool(np.isfinite(high))
-    axes = say["payback_x"], say("payback_y", unit=events.currency or "money"), say["payback_unit"]
-    figure = dict(x="age", columns={"earned": "o-"}, dashed=("axhline", price), axes=axes)
-    question = "payback", "margin", None, table, summary
-    return statement([key], known, confidence, *question, source=events, found=checks, figure=figure)
-
-
-def _first_month(path, price) -> np.ndarray:
-    """Return the first month in which a path reaches the price; infinite where it never does."""
-    reached = at_least(path, price)
-    return np.where(reached.any(axis=-1), 1 + np.argmax(reached, axis=-1), np.inf)
+    question = "payback", "margin", None, table, summary | dict(established=bool(np.isfinite(high)))
+    figure = dict(x="age", columns={"earned": "o-"}, dashed=("axhline", price), axes="payback")
+    return statement([key], known, confidence, *question, source=paid.events, found=paid.checks, figure=figure)
 
 
 def _price(cost, confidence) -> tuple[float, float]:

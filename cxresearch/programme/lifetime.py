@@ -17,8 +17,8 @@ from cxresearch.findings import ENDS, Statement, ends, interval
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hide_cells
 from cxresearch.programme import shared
-from cxresearch.programme.shared import NO_CURRENCY, ids_of, payments, resampled, say, statement
-from cxresearch.survey import Survey, as_survey, as_table
+from cxresearch.programme.shared import ids_of, payments, resampled, say, statement
+from cxresearch.survey import Survey, as_survey
 
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
 RUNAWAY = 1e3  # a parameter so large tells of no heterogeneity, not of a value
@@ -99,12 +99,6 @@ def _gamma_gamma(theta, x, m, _):
         q / scale - shape / (scale + m * x),
     )
     return loglik - np.log(m) - shape * whole, np.stack(slopes, axis=1)
-
-
-def gamma_gamma_mean(theta, x, m):
-    """Return the mean payment expected of a customer with x payments of m on average; 0 payments: the mean of all."""
-    p, q, scale = theta
-    return p * (scale + m * x) / (p * x + q - 1)
 
 
 MODELS = {
@@ -224,8 +218,11 @@ def _worth(final, rows, length, horizon, discount_rate, stands, chance, confiden
     if not (stands and all(ok for _, ok, _ in found.values())):
         return np.full(3, np.nan), customers, found
 
-    def value(theta):
-        return np.where(paid, mean, mean[paid].mean()) if contract else gamma_gamma_mean(theta, x * paid, mean)
+    def value(theta):  # the mean payment expected of a customer
+        if contract:
+            return np.where(paid, mean, mean[paid].mean())
+        p, q, scale = theta
+        return p * (scale + mean * x) / (p * x * paid + q - 1)
 
     def coming(theta):
         return final.expected(np.linspace(0, length, STEPS + 1)[1:], discount, theta)
@@ -267,15 +264,16 @@ def fit_lifetime(
     Customer lifetime value is not established: ...
     """
     require_choice("model", model, ("bg_nbd", "sbg"))
+    require_choice("period", period, shared.PERIODS)
     for name, value in (("confidence", confidence), ("holdout", holdout)):
         require_share(name, value)
-    events, buying, chance = as_table(transactions), model == "bg_nbd", dict(n_boot=n_boot, seed=seed)
-    with payments(events, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        start = ask("SELECT min(moment) AS first FROM source")["first"][0]
+    buying, chance = model == "bg_nbd", dict(n_boot=n_boot, seed=seed)
+    with payments(transactions, until, customer=customer, time=time, amount=amount) as paid:
+        start, end = paid.ask("SELECT min(moment) AS first FROM source")["first"][0], paid.end
         cut = (start + (1 - holdout) * (end - start)).ceil("D")
         if not buying:
             cut, end = (m.to_period(shared.PERIODS[period]).start_time for m in (cut, end))
-        found = [ask(BUYING if buying else RENEWING, end, cut=m.date(), period=period) for m in (cut, end)]
+        found = [paid.ask(BUYING if buying else RENEWING, end, cut=m.date(), period=period) for m in (cut, end)]
     # by what they did, not by id: pseudonyms sort otherwise in every run, and the bootstrap draws by place
     found = [rows[rows["age"] >= (not buying)].sort_values(list(rows)[1:], kind="stable") for rows in found]
     past, whole = (rows.reset_index(drop=True) for rows in found)
@@ -296,17 +294,16 @@ def fit_lifetime(
     table.loc[[2, 5], ENDS[1:]] = [said[["low", "high"]].tolist(), clv[1:]]
     past = past.assign(earlier=np.minimum(past["x"], 7).astype(int), predicted=predicted)
     means = dict(actual=("later", "mean"), predicted=("predicted", "mean"), n=("later", "size"))
-    groups = hide_cells(past.groupby("earlier").agg(**means).reset_index(), min_base=events.min_base, keys=("earlier",))
+    groups = past.groupby("earlier").agg(**means).reset_index()
+    groups = hide_cells(groups, min_base=paid.events.min_base, keys=("earlier",))
     key = "worth" if stands else "worth_no_money" if close and better else "worth_open"
     known = {**said, **ends("clv", *clv), **ends("ratio", *said[["ratio", "low", "high"]]), "horizon": horizon}
-    known |= dict(unit=events.currency or NO_CURRENCY, events=say["of_" + model])
+    known |= dict(unit=paid.unit, events=say["of_" + model])
     gap, spread = float(said["error"] - said["history"]), interval(said["low"], said["high"], confidence, 2)
-    checks |= dict(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) | more
+    found = paid.checks | dict(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) | more
     summary = {"n": len(past), "method": say["model_" + model], "established": stands}
-    axes = [say[f"foretold_{axis}"] for axis in ("x", "y", "unit")]
     return statement(
         [key, f"{key}_more"], known, confidence, "fit_lifetime", "clv", None, table, summary, kind=Lifetime,
-        source=events, found=checks, further={"parameters": told.parameters(), "holdout": groups}, customers=customers,
-        labels={term: say["name_" + term] for term in TERMS},
-        figure=dict(of="holdout", x="earlier", columns={"actual": "o", "predicted": "-"}, axes=axes),
+        source=paid.events, found=found, further={"parameters": told.parameters(), "holdout": groups}, customers=customers,
+        figure=dict(of="holdout", x="earlier", columns={"actual": "o", "predicted": "-"}, axes="foretold"),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """What the seven questions share: tables read by roles, payments, checks, periods, resamples, one figure."""
 
+from collections import namedtuple
 from contextlib import contextmanager
 from functools import partial
 
@@ -14,21 +15,24 @@ from cxresearch.survey import Survey, as_survey, as_table
 
 say = words(__package__)
 PERIODS = {"week": "W", "month": "M", "quarter": "Q", "year": "Y"}
-NO_CURRENCY = "(currency not stated)"
+Payments = namedtuple("Payments", "ask end checks events customer unit")
 DAYS = """WITH days AS (SELECT customer, moment::DATE AS day, min(moment::DATE) OVER (PARTITION BY customer) AS first,
   sum(value) AS value FROM source WHERE value IS NOT NULL AND moment < TIMESTAMP '{end}' GROUP BY 1, 2) """
 
 
-def statement(keys, known, confidence, *question, found, figure=None, kind=Statement, further=(), **more):
+def statement(keys, known, confidence, *question, source, found, figure=None, kind=Statement, **more):
     """Return what is told of a question. `found`: its checks, name=(value, ok) or (value, ok, level), named and limited in
-    words; rows without n are hidden ones; `figure` may be options of `lines`.
+    words; rows without n are hidden; `figure` may be options of `lines`, whose axes are words, too.
     """
-    found = {key: (value, say[f"limit_{key}"], bool(ok), *level) for key, (value, ok, *level) in found.items()}
-    checks = tuple(Check(say[f"check_{key}"], *row) for key, row in found.items())
-    hidden = sum(int(table["n"].isna().sum()) for table in (question[3], *dict(further).values()) if "n" in table)
-    more = dict(suppressed=hidden, further=dict(further)) | more
-    more["figure"] = partial(lines, **figure) if isinstance(figure, dict) else figure
-    return kind.of(say, keys, known, confidence, *question, checks, **more)
+    table, further = question[3], more.get("further", {})
+    named = {term: say["name_" + term] for term in table.iloc[:, 0] if f"name_{term}" in say}
+    hidden = sum(int(part["n"].isna().sum()) for part in (table, *further.values()) if "n" in part)
+    said = ((say["check_" + k], v, say["limit_" + k], bool(ok), *level) for k, (v, ok, *level) in found.items())
+    if isinstance(figure, dict):
+        axes = [say.told(f"{figure['axes']}_{part}", **known) for part in ("x", "y", "unit")]
+        figure = partial(lines, **figure | dict(axes=axes))
+    more = dict(suppressed=hidden, labels=named | dict(source.labels), figure=figure) | more
+    return kind.of(say, keys, known, confidence, *question, tuple(Check(*row) for row in said), source=source, **more)
 
 
 def moment(name: str, value) -> pd.Timestamp:
@@ -38,33 +42,31 @@ def moment(name: str, value) -> pd.Timestamp:
     return found
 
 
-def columns_of(table, where: str, **given) -> dict[str, str]:
-    """Return the columns that have the roles given, as they are named or as the table says."""
-    columns = {role: column or table.roles.get(role) for role, column in given.items()}
-    lacking = next((role for role, column in columns.items() if column is None), None)
-    say.refuse_if(lacking, "no_column", where=where, role=lacking)
-    return columns
-
-
 @contextmanager
 def relation(table, where: str, **columns):
-    """Yield the relation over a table, its columns called by their roles; `time` and `amount...` are read, or refused."""
-    with opened(table.table if isinstance(table, Survey) else as_table(table).data, named=where.split()[-1]) as source:
+    """Yield the relation over a table, its columns called by their roles, and those columns, named or as the table says;
+    `time` and `amount...` are read, or refused.
+    """
+    about = table if isinstance(table, Survey) else as_table(table)
+    columns = {role: column or about.roles.get(role) for role, column in columns.items()}
+    lacking = next((role for role, column in columns.items() if column is None), None)
+    say.refuse_if(lacking, "no_column", where=where, role=lacking)
+    with opened(about.table if isinstance(about, Survey) else about.data, named=where.split()[-1]) as source:
         require_columns(source, *columns.values(), where=where)
         read = {"time": partial(time_sql, time_zone=None), "amount": amount_sql}
         named = {role: read.get(role.rstrip("0123456789")) for role in columns}
         said = {role: how(source, columns[role]) if how else quoted(columns[role]) for role, how in named.items()}
-        yield source.project(", ".join(f"{sql} AS {role}" for role, sql in said.items()))
+        yield source.project(", ".join(f"{sql} AS {role}" for role, sql in said.items())), columns
 
 
 @contextmanager
-def payments(transactions, until, **given):
+def payments(transactions, until, period=None, **given):
     """Yield `ask`, which answers SQL on each customer's payments of one moment (`net`, and `value` without returns) before
-    `until`, by default the day after the last; that end; and the check of what was left out.
+    `until`, by default the day after the last; the end, of complete periods where one is given; and what is known of them.
     """
-    columns = columns_of(transactions, "the payments", **given)
-    require_one_id_type(transactions.data, columns["customer"])
-    with relation(transactions, "transactions", **columns) as rows:
+    events = as_table(transactions)
+    with relation(events, "transactions", **given) as (rows, columns):
+        require_one_id_type(events.data, columns["customer"])
         paid = rows.filter("customer IS NOT NULL AND time IS NOT NULL AND amount IS NOT NULL")
         last, n = paid.aggregate("max(time)::DATE + 1, count(*)").fetchall()[0]
         lost = rows.count("*").fetchall()[0][0] - n
@@ -74,7 +76,9 @@ def payments(transactions, until, **given):
         paid = paid.filter(f"time < TIMESTAMP '{end}'").aggregate(sums)
         ask = lambda sql, end=end, **of: paid.query("source", (DAYS + sql).format(end=end, **of)).df()  # noqa: E731
         say.refuse_if(ask("SELECT 1 FROM source LIMIT 1").empty, "no_payment", until=end.date())
-        yield ask, end, dict(incomplete=(lost, lost == 0))
+        end = complete_until(ask, end, period) if period else end
+        known = events, columns["customer"], events.currency or say["no_currency"]
+        yield Payments(ask, end, dict(incomplete=(lost, lost == 0)), *known)
 
 
 def steps_between(start, end, period: str) -> int:
@@ -100,18 +104,13 @@ def ids_of(column) -> pd.Series:
     return pd.Series(column).astype(str).str.strip().str.replace(r"^(-?\d+)\.0$", r"\1", regex=True)
 
 
-def names_of(times, period: str) -> np.ndarray:
-    """Return what periods are called: 2024-05, 2024Q2, 2024."""
-    return pd.Series(times).dt.to_period(PERIODS[period]).astype(str).to_numpy()
-
-
 def resampled(columns, sample=None, *, n_boot: int, seed) -> np.ndarray:
     """Return the totals (B, k) of columns (n, k) in the replicates of a sample; without one every row is drawn alike."""
     sample = sample or as_survey(pd.DataFrame(index=range(len(columns)))).sample()
     return np.concatenate([weights @ columns for weights in sample.replicates(n_boot, seed=seed)])
 
 
-def lines(finding, ax, *, x, columns, axes, of="tidy", dashed=()):
+def lines(finding, ax, *, x, columns, axes, of="tidy", dashed=None):
     """Draw columns (name -> style) of a table over x, the band of a single one; `dashed`: a method of the axes, a place."""
     table, ax = finding.tables()[of], axes_or_new(ax)
     counted = pd.api.types.is_numeric_dtype(table[x])
