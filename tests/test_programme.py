@@ -101,6 +101,9 @@ def test_sbg_from_yearly_payments_is_the_fit_of_the_survivors_fader_hardie_2007(
     assert row["actual_over_predicted"] == pytest.approx(1, abs=0.05)
     still_there = 10 * 0.241 * 0.92 * 1.1**-0.58
     assert found.established and row["clv"] == pytest.approx(still_there, rel=0.02)
+    begun = paid([(i, "2008-03-01", 10.0) for i in np.flatnonzero(years == 7)])  # of a year that is not over
+    again = cx.fit_lifetime(pd.concat([rows, begun]), **PAID, **asked | {"until": "2008-06-01"})
+    pd.testing.assert_frame_equal(again.tidy(), found.tidy())
 
 
 @pytest.mark.parametrize(
@@ -344,6 +347,13 @@ def test_n_counts_no_unit_that_leaves_because_it_is_incomplete():
     assert cx.difference_in_differences(began, **asked).glance()["n"].item() == 11 * 20
 
 
+def test_a_period_in_which_only_units_were_seen_that_leave_is_no_period():
+    gone, others = SHOPS[(SHOPS["shop"] == 0) & (SHOPS["month"] < 12)], SHOPS[(SHOPS["shop"] > 0) & (SHOPS["month"] != 3)]
+    with_it, without = (cx.difference_in_differences(t, treated="runs", **ASKED) for t in (pd.concat([gone, others]), others))
+    pd.testing.assert_frame_equal(with_it.tidy(), without.tidy())
+    pd.testing.assert_frame_equal(with_it.tables()["event_study"], without.tables()["event_study"])
+
+
 def test_n_of_payback_counts_no_customer_who_was_not_seen_for_a_month():
     late = WON.assign(since=np.where(WON["customer"] < 100, START, pd.Timestamp("2020-03-20")))
     asked = dict(**PAID, until="2020-04-01", since="since", cost=20, n_boot=50, seed=1)
@@ -443,6 +453,8 @@ REFUSED = {
     "one month": (lambda: cx.cost_ratios(SPENT[:1], counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "share 1 period"),
     "currencies": (lambda: cx.cost_ratios(SPENT.assign(currency=["EUR", "PLN"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "2 currencies"),
     "labels": (lambda: cx.cost_ratios(SPENT.assign(month=["13/2024", "x"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "is no period; write 2024"),
+    "costs without a period": (lambda: cx.cost_ratios(SPENT.assign(month=["2024-01", None]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "is no period; write 2024"),
+    "a rhythm unknown": (lambda: cx.fit_lifetime(BUYERS, **UNTIL, model="sbg", period="day", seed=1), "period='day' is not one of"),
     "no cost": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=0, seed=1), "cost=0.00 with .* must be the money"),
     "three values": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["shop"] % 3), treated="runs", **ASKED), "must hold two values.*it holds 3: 0, 1 and 2"),
     "few treated": (lambda: cx.difference_in_differences(SHOPS, treated=[0, 1, 2, 3], **ASKED), "4 units \\(shop\\) with the programme and 8 without"),
