@@ -15,8 +15,7 @@ from cxresearch.findings import CANNOT, ENDS, Finding, Statement, ends, interval
 from cxresearch.inference import critical_value, fieller_interval, wilson_interval
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
-from cxresearch.programme import shared
-from cxresearch.programme.shared import PERIODS, ids_of, payments, relation, resampled, say, statement
+from cxresearch.programme.shared import PERIODS, elapsed, ids_of, moment, payments, relation, resampled, say, statement
 from cxresearch.survey import as_survey, as_table
 
 ROLES = ("acquisition", "service", "retention")
@@ -125,15 +124,13 @@ def acquisition(
 def cohort_retention(
     transactions, *, customer=None, time=None, amount=None, period="month", until=None, since=None, confidence=0.95
 ) -> Statement:
-    """Return the share (0-1; Wilson) of each cohort of customers that bought in later periods: active, not retained.
-
-    ``further["again"]``: 1 - Kaplan & Meier of the days until the second purchase.
+    """Return the share (0-1; Wilson) of each cohort of customers that bought in later periods: active, not retained; and
+    how soon they bought again, 1 - Kaplan & Meier of the days (``further``).
 
     Parameters
     ----------
     transactions, customer, time, amount, period, until : as in `acquisition`
-    since : date, when the record of all customers begins: nobody bought before. Without it the first period's customers
-        are the stock, of whom nobody knows when they came: they stand apart and enter no total.
+    since : date, when the record of all customers begins; else the first period's are the stock, and stand apart
 
     Raises
     ------
@@ -148,10 +145,10 @@ def cohort_retention(
     with payments(transactions, until, period, customer=customer, time=time, amount=amount) as paid:
         cells, again = (paid.ask(sql, paid.end, period=period) for sql in (ACTIVE, AGAIN))
     floor, end = paid.events.min_base, paid.end
-    begun = cells["cohort"].min() + pd.Timedelta(1, "ns") if since is None else shared.moment("since", since)
+    begun = cells["cohort"].min() + pd.Timedelta(1, "ns") if since is None else moment("since", since)
     sizes = cells[cells["age"] == 0].set_index("cohort")["active"]
     stock, sizes = int(sizes[sizes.index < begun].sum()), sizes[sizes.index >= begun]
-    ages = [(cohort, age) for cohort in sizes.index for age in range(1, shared.steps_between(cohort, end, period))]
+    ages = [(cohort, age) for cohort in sizes.index for age in range(1, elapsed(cohort, end, period))]
     say.refuse_if(not ages, "no_cohort", begun=begun.date(), period=period)
     table = pd.DataFrame(ages, columns=["cohort", "age"]).merge(cells, how="left", on=["cohort", "age"])
     table = table.assign(active=table["active"].fillna(0).astype(int), n=table["cohort"].map(sizes))
@@ -231,14 +228,12 @@ def cost_ratios(
 ) -> Statement:  # fmt: skip
     """Return the cost to win a customer, per contact, to keep a customer and of sales, in currency.
 
-    Ratios of sums over the periods that both hold, Fieller's interval; errors from blocks of neighbouring periods, t with
-    blocks - 1 degrees of freedom.
+    Ratios of sums over the periods that both hold, Fieller's interval; errors from blocks of neighbouring periods.
 
     Parameters
     ----------
     costs, period, kind, amount : Table, one row per kind and period; its columns, where it does not say
-    counts : dict, what costs are divided by: ``new``, ``contacts`` -> (table, time), whose rows are counted,
-        ``customers`` -> (table, time, id), ``revenue`` -> (table, time, amount)
+    counts : dict: new, contacts -> (table, time); customers -> (table, time, id); revenue -> (table, time, amount)
     roles : dict, kind of cost -> acquisition, service or retention. Every kind is in the cost of sales.
     share_for_acquisition : float, part of acquisition costs, 0-1, that wins new customers: no default can be assumed
     lifetime : Lifetime, for lifetime value over the cost to win a customer, where it is established
@@ -308,8 +303,8 @@ def payback(
 ) -> Statement:  # fmt: skip
     """Return the month in which the margin of a new customer, in currency, reaches what it cost to win one.
 
-    Each month's margin is the mean of those seen in all of it. The month's interval comes from resamples of customers
-    and of the cost; it has no end where some never pay back in what was seen.
+    Each month's margin is the mean of those seen in all of it; the interval, from resamples of customers and of the cost,
+    has no end where some never pay back in what was seen.
 
     Parameters
     ----------

@@ -16,8 +16,7 @@ from cxresearch.errors import require_choice, require_share
 from cxresearch.findings import ENDS, Statement, ends, interval
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hide_cells
-from cxresearch.programme import shared
-from cxresearch.programme.shared import ids_of, payments, resampled, say, statement
+from cxresearch.programme.shared import PERIODS, elapsed, ids_of, payments, resampled, say, statement
 from cxresearch.survey import Survey, as_survey
 
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
@@ -264,7 +263,7 @@ def fit_lifetime(
     Customer lifetime value is not established: ...
     """
     require_choice("model", model, ("bg_nbd", "sbg"))
-    require_choice("period", period, shared.PERIODS)
+    require_choice("period", period, PERIODS)
     for name, value in (("confidence", confidence), ("holdout", holdout)):
         require_share(name, value)
     buying, chance = model == "bg_nbd", dict(n_boot=n_boot, seed=seed)
@@ -272,7 +271,7 @@ def fit_lifetime(
         start, end = paid.ask("SELECT min(moment) AS first FROM source")["first"][0], paid.end
         cut = (start + (1 - holdout) * (end - start)).ceil("D")
         if not buying:
-            cut, end = (m.to_period(shared.PERIODS[period]).start_time for m in (cut, end))
+            cut, end = (m.to_period(PERIODS[period]).start_time for m in (cut, end))
         found = [paid.ask(BUYING if buying else RENEWING, end, cut=m.date(), period=period) for m in (cut, end)]
     # by what they did, not by id: pseudonyms sort otherwise in every run, and the bootstrap draws by place
     found = [rows[rows["age"] >= (not buying)].sort_values(list(rows)[1:], kind="stable") for rows in found]
@@ -282,7 +281,7 @@ def fit_lifetime(
     unit, ahead, length = 7.0, (end - cut).days / 7, horizon * 365.25 / 12 / 7
     if not buying:
         later = end + pd.DateOffset(months=horizon)
-        steps = [shared.steps_between(*days, period) for days in ((cut, end), (end, later))]
+        steps = [elapsed(*days, period) for days in ((cut, end), (end, later))]
         unit, ahead, length = 1.0, steps[0], max(steps[1], 1)
     told, final = (Fitted(model, rows["x"], rows["last"] / unit, rows["age"] / unit) for rows in (past, whole))
     said, predicted = _held_out(told, past["later"].to_numpy(), ahead, chance, confidence)

@@ -42,6 +42,11 @@ def moment(name: str, value) -> pd.Timestamp:
     return found
 
 
+def elapsed(start, end, period: str) -> int:
+    """Return how many periods lie between those of two days."""
+    return (end.to_period(PERIODS[period]) - start.to_period(PERIODS[period])).n
+
+
 @contextmanager
 def relation(table, where: str, **columns):
     """Yield the relation over a table, its columns called by their roles, and those columns, named or as the table says;
@@ -76,27 +81,15 @@ def payments(transactions, until, period=None, **given):
         paid = paid.filter(f"time < TIMESTAMP '{end}'").aggregate(sums)
         ask = lambda sql, end=end, **of: paid.query("source", (DAYS + sql).format(end=end, **of)).df()  # noqa: E731
         say.refuse_if(ask("SELECT 1 FROM source LIMIT 1").empty, "no_payment", until=end.date())
-        end = complete_until(ask, end, period) if period else end
+        if period:  # the record ends at `until`, or earlier, where it falls silent for longer than it ever did before
+            require_choice("period", period, PERIODS)
+            day = ask("SELECT DISTINCT moment::DATE AS day FROM source ORDER BY 1")["day"]
+            silence = day.diff().max() if len(day) > 1 else pd.Timedelta(days=1)
+            end = min(end, day.iloc[-1] + silence).to_period(PERIODS[period]).start_time
+            ends = dict(first=day.iloc[0].date(), last=day.iloc[-1].date(), period=period)
+            say.refuse_if(elapsed(day.iloc[0], end, period) < 2, "one_period", **ends)
         known = events, columns["customer"], events.currency or say["no_currency"]
         yield Payments(ask, end, dict(incomplete=(lost, lost == 0)), *known)
-
-
-def steps_between(start, end, period: str) -> int:
-    """Return how many periods lie between those of two days."""
-    return (end.to_period(PERIODS[period]) - start.to_period(PERIODS[period])).n
-
-
-def complete_until(ask, until: pd.Timestamp, period: str) -> pd.Timestamp:
-    """Return the first moment of the period that is not observed to its end: the record ends at `until`, or earlier,
-    where it falls silent for longer than it ever did before.
-    """
-    require_choice("period", period, PERIODS)
-    day = ask("SELECT DISTINCT moment::DATE AS day FROM source ORDER BY 1")["day"]
-    silence = day.diff().max() if len(day) > 1 else pd.Timedelta(days=1)
-    end = min(until, day.iloc[-1] + silence).to_period(PERIODS[period]).start_time
-    ends = dict(first=day.iloc[0].date(), last=day.iloc[-1].date(), period=period)
-    say.refuse_if(steps_between(day.iloc[0], end, period) < 2, "one_period", **ends)
-    return end
 
 
 def ids_of(column) -> pd.Series:
