@@ -464,6 +464,8 @@ REFUSED = {
     "treated in time": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["month"] > 3), treated="runs", **ASKED), "runs changes within shop 0; it must say where"),
     "outside": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"since": 40})), "since=40 lies outside the data, which run from 0 to 19"),
     "nothing to change": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"outcome": None})), "name it with outcome="),
+    "nothing varies": (lambda: cx.difference_in_differences(SHOPS.assign(wait=5.0), treated="runs", **ASKED), "does not vary within units"),
+    "no noise": (lambda: cx.difference_in_differences(SHOPS.assign(wait=5.0 + (SHOPS["runs"] & (SHOPS["month"] >= 12))), treated="runs", **ASKED), "does not vary within units"),
     "no price": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=cx.asked(cx.nps, SHOPS, "x"), seed=1), "no cost to win a customer to pay back"),
     "no outcome": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"outcome": "waits"})), "no column 'waits'; did you mean 'wait'"),
     "short series": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=4), "4 periods before 4 and 16 after; a line needs at least 8"),

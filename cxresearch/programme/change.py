@@ -1,7 +1,7 @@
 """Did units with the programme change otherwise than those without it, and what coincides with a date in one series?
 
-Bell & McCaffrey (2002); Cameron, Gelbach & Miller (2008); Callaway & Sant'Anna (2021), J. Econometrics 225:200-230; Roth
-(2022), AER: Insights 4:305-322 (power before); Welch (1947), Biometrika 34:28-35; Wagner et al. (2002), J. Clinical
+Bell & McCaffrey (2002); Cameron, Gelbach & Miller (2008); Callaway & Sant'Anna (2021), J. Econometrics 225:200-230;
+Roth (2022), AER: Insights 4:305-322 (power); Welch (1947), Biometrika 34:28-35; Wagner et al. (2002), J. Clinical
 Pharmacy and Therapeutics 27:299-309; Prais & Winsten (1954); Cooper & Thompson (1977), Biometrika 64:625-628 (REML).
 """
 
@@ -23,8 +23,8 @@ GRID = np.linspace(-0.9, 0.98, 95)  # of the correlation of neighbours
 
 
 def read_panel(panel, outcome, unit, period, more=(), every=None) -> tuple:
-    """Return what is known of a panel, what its outcome is called, and cells: by unit (None: one for all) and period the
-    means of outcome `y` and of `more`, `amount1`..., with weight and persons; `t` is the place of the period in time.
+    """Return what is known of a panel, what its outcome is called, and cells: by unit (None: one for all) and period
+    the means of outcome `y` and of `more`, `amount1`..., weight and persons; `t` is the place of the period in time.
     """
     say.refuse_if(outcome is None, "no_outcome")
     about = panel if isinstance(panel, Survey) else as_table(panel)
@@ -79,7 +79,7 @@ def starts_of(panel, cells, unit, treated, since, start) -> np.ndarray:
 
 
 def ar1_fit(X, y):
-    """Return the statsmodels fit with errors of neighbours correlated by restricted likelihood, rho, and effective df."""
+    """Return the statsmodels fit with errors of neighbours correlated (restricted likelihood), rho, effective df."""
     from statsmodels.regression.linear_model import OLS
 
     (n, k), system = X.shape, np.column_stack([X, y])
@@ -166,8 +166,8 @@ def interrupted_series(
 
 
 def two_way(cells, columns, confidence=0.95):
-    """Return the statsmodels fit of y on columns within units and periods; of the first estimate, ends and p by CR2 with
-    Bell & McCaffrey's degrees of freedom, clusters being units; its error.
+    """Return the statsmodels fit of y on columns within units and periods; of the first estimate, ends and p by CR2
+    with Bell & McCaffrey's degrees of freedom, clusters being units; its error.
     """
     from statsmodels.regression.linear_model import WLS
 
@@ -195,7 +195,7 @@ def changes(Y, W, dates) -> np.ndarray:
 
 
 def welch(values, group, confidence) -> pd.DataFrame:
-    """Return by column of values (units, k) the difference of two groups' means, its interval and p (Welch), and |t|."""
+    """Return by column of values (units, k) the difference of two groups' means, its interval, p (Welch) and |t|."""
     with warnings.catch_warnings():  # a period may have nobody on one side: missing, no news
         warnings.simplefilter("ignore")
         found = stats.ttest_ind(values[group], values[~group], equal_var=False, nan_policy="omit")
@@ -205,7 +205,7 @@ def welch(values, group, confidence) -> pd.DataFrame:
 
 
 def group_time(Y, starts, weights) -> np.ndarray:
-    """Return the mean effect over treated units and periods, each against units not yet treated (Callaway & Sant'Anna)."""
+    """Return the mean effect over treated units and periods, each against units not yet treated."""
     total = size = 0.0
     for g in np.unique(starts[np.isfinite(starts)]).astype(int):
         mine = weights * (starts == g)
@@ -223,9 +223,9 @@ def difference_in_differences(
 ) -> Statement:  # fmt: skip
     """Return how much more an outcome changed where the programme runs than where it does not.
 
-    Two-way effects, errors by unit (CR2). Established if Welch's test of the units' changes and the wild bootstrap agree,
-    no trend or period before differed, and no date before shows as much. Starts at different times: group-time effects
-    against units not yet treated, units left out in turn.
+    Two-way effects, errors by unit (CR2). Established if Welch's test of the units' changes and the wild bootstrap
+    agree, no trend or period before differed, and no date before shows as much. Starts at different times: group-time
+    effects against units not yet treated (Callaway & Sant'Anna), units left out in turn.
 
     Parameters
     ----------
@@ -286,13 +286,14 @@ def difference_in_differences(
 
 
 def _at_once(cells, starts, draws, min_base, confidence) -> tuple:
-    """Return rows, doubts, sentences, checks and tables of a programme that began everywhere at one time, and what before
-    and after alone say.
+    """Return rows, doubts, sentences, checks and tables of a programme that began everywhere at one time, and what
+    before and after alone say.
     """
     group, start, code = np.isfinite(starts), int(starts.min()), pd.factorize(cells["unit"])[0]
     runs, before = group[code], np.arange(cells["t"].max() + 1)[:, None] < start
     controls = cells.filter(like="amount").to_numpy(dtype=float)
     fit, clustered, _ = two_way(cells, [runs & (cells["t"] >= start), *controls.T], confidence)
+    say.refuse_if(not fit.ssr > 1e-20 * np.sum(fit.model.wendog**2), "no_spread")
     p, *wild = wild_bootstrap(fit.model.wexog, fit.model.wendog, code, 0, confidence=confidence, **draws)
     others = np.column_stack([controls, pd.get_dummies(cells["t"], drop_first=True)]).astype(float)
     wide = cells.assign(clean=cells["y"] - others @ fit.params[1:]).pivot(index="unit", columns="t")

@@ -1,6 +1,6 @@
 """Whom we win, who is active afterwards, what it costs, and when a new customer has paid it back.
 
-Efron (1987), J. American Statistical Association 82:171-185 (BCa); Wilson (1927); Kaplan & Meier (1958); Fieller (1954);
+Efron (1987), J. American Statistical Association 82:171-185 (BCa); Wilson (1927); Kaplan & Meier; Fieller (1954);
 Kuensch (1989), Annals of Statistics 17:1217-1241 (blocks, here closed to a circle: Politis & Romano 1992).
 """
 
@@ -31,8 +31,8 @@ FIRSTS = """SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, a
 ACTIVE = """SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, date_diff('{period}', first, day) AS age,
   count(DISTINCT customer) AS active FROM days GROUP BY ALL ORDER BY ALL"""
 AGAIN = """, two AS (SELECT first, min(day) FILTER (day > first) AS second FROM days GROUP BY customer, first)
-SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, date_diff('day', first, coalesce(second, DATE '{end}')) AS days,
-  (second IS NOT NULL)::INTEGER AS again, count(*) AS n FROM two GROUP BY ALL ORDER BY ALL"""
+SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort,
+  date_diff('day', first, coalesce(second, DATE '{end}')) AS days, (second IS NOT NULL)::INTEGER AS again, count(*) AS n FROM two GROUP BY ALL ORDER BY ALL"""
 INCOME = "SELECT customer, moment::DATE AS day, sum(net) AS amount FROM source GROUP BY ALL ORDER BY ALL"
 
 
@@ -58,7 +58,7 @@ def amounts(sample, values, names, *, confidence, n_boot, seed) -> pd.DataFrame:
 
 
 def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return customers with `_id` and `since`, and who became one within the record of payments; refuse a cut history."""
+    """Return customers with `_id` and `since`, and who became one within the record; refuse a cut history."""
     say.refuse_if(since is None, "no_since")
     require_columns(survey.table, customer, since, where="customers")
     joined = pd.to_datetime(survey.table[since], errors="coerce")
@@ -124,8 +124,8 @@ def acquisition(
 def cohort_retention(
     transactions, *, customer=None, time=None, amount=None, period="month", until=None, since=None, confidence=0.95
 ) -> Statement:
-    """Return the share (0-1; Wilson) of each cohort of customers that bought in later periods: active, not retained; and
-    how soon they bought again, 1 - Kaplan & Meier of the days (``further``).
+    """Return the share (0-1; Wilson) of each cohort of customers that bought in later periods: active, not retained;
+    and how soon they bought again, 1 - Kaplan & Meier of the days (``further``).
 
     Parameters
     ----------
@@ -223,8 +223,8 @@ def _ratio(term, cost, record, given, length, n_boot, seed, confidence) -> tuple
 
 
 def cost_ratios(
-    costs, *, period=None, kind=None, amount=None, counts, roles, share_for_acquisition=None, lifetime=None, n_boot=1000,
-    confidence=0.95, seed,
+    costs, *, period=None, kind=None, amount=None, counts, roles, share_for_acquisition=None, lifetime=None,
+    n_boot=1000, confidence=0.95, seed,
 ) -> Statement:  # fmt: skip
     """Return the cost to win a customer, per contact, to keep a customer and of sales, in currency.
 
@@ -303,8 +303,8 @@ def payback(
 ) -> Statement:  # fmt: skip
     """Return the month in which the margin of a new customer, in currency, reaches what it cost to win one.
 
-    Each month's margin is the mean of those seen in all of it; the interval, from resamples of customers and of the cost,
-    has no end where some never pay back in what was seen.
+    Each month's margin is the mean of those seen in all of it; the interval, from resamples of customers and of the
+    cost, has no end where some never pay back in what was seen.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ def _bg_nbd_alive(theta, x, t, T):
 
 
 def _bg_nbd_expected(theta, x, t, T, more):
-    """Return purchases expected in `more` time: Euler's form of 2F1, small however large x, the plain one for large a."""
+    """Return purchases expected in `more` time: Euler's form of 2F1, small for large x, the plain one for large a."""
     r, alpha, a, b = theta
     a = a + 1e-7 * (abs(a - 1) < 1e-7)
     z = more / (alpha + T + more)
@@ -124,7 +124,7 @@ def slope(total, theta, step: float = 1e-4) -> np.ndarray:
 
 
 class Fitted:
-    """A model fitted to customers by maximum likelihood, alike ones as one cell: ``theta``, ``loglik``, and ``influence``
+    """A model fitted to customers by maximum likelihood, alike ones as one cell: ``theta``, ``loglik``, ``influence``
     (n, p) of customers on the logs of theta, none on what stands at its bound.
     """
 
@@ -201,7 +201,7 @@ def _held_out(told, later, ahead, chance, confidence) -> tuple[pd.Series, np.nda
 
 
 def _worth(final, rows, length, horizon, discount_rate, stands, chance, confidence) -> tuple:
-    """Return money to come per customer with the interval of the parameters, what is known of each, checks of the money."""
+    """Return money to come per customer with the parameters' interval, what is known of each, checks of the money."""
     x, contract = final.cells[0][final.cell], final.model is MODELS["sbg"]  # whose payment is known
     alive = np.where(x > 0, final.model.alive(final.theta, *final.cells)[final.cell], np.nan)
     customers = rows[["customer"]].assign(expected=final.expected([length]), alive=alive, clv=np.nan)
@@ -243,7 +243,7 @@ def fit_lifetime(
     """Return what a customer is worth over the months to come, if the model foretells what it was not shown.
 
     Established only if the interval of actual over predicted lies within 0.9 to 1.11 and the mean error by customer is
-    below that of each one's history. The interval of ``clv`` is that of the parameters times that of actual over predicted.
+    below that of each one's history. The interval of ``clv`` is the parameters' times that of actual over predicted.
 
     Parameters
     ----------
@@ -303,6 +303,7 @@ def fit_lifetime(
     summary = {"n": len(past), "method": say["model_" + model], "established": stands}
     return statement(
         [key, f"{key}_more"], known, confidence, "fit_lifetime", "clv", None, table, summary, kind=Lifetime,
-        source=paid.events, found=found, further={"parameters": told.parameters(), "holdout": groups}, customers=customers,
+        source=paid.events, found=found, further={"parameters": told.parameters(), "holdout": groups},
         figure=dict(of="holdout", x="earlier", columns={"actual": "o", "predicted": "-"}, axes="foretold"),
+        customers=customers,
     )  # fmt: skip

@@ -21,8 +21,8 @@ DAYS = """WITH days AS (SELECT customer, moment::DATE AS day, min(moment::DATE) 
 
 
 def statement(keys, known, confidence, *question, source, found, figure=None, kind=Statement, **more):
-    """Return what is told of a question. `found`: its checks, name=(value, ok) or (value, ok, level), named and limited in
-    words; rows without n are hidden; `figure` may be options of `lines`, whose axes are words, too.
+    """Return what is told of a question. `found`: its checks, name=(value, ok) or (value, ok, level), named and limited
+    in words; rows without n are hidden; `figure` may be options of `lines`, whose axes are words, too.
     """
     table, further = question[3], more.get("further", {})
     named = {term: say["name_" + term] for term in table.iloc[:, 0] if f"name_{term}" in say}
@@ -49,8 +49,8 @@ def elapsed(start, end, period: str) -> int:
 
 @contextmanager
 def relation(table, where: str, **columns):
-    """Yield the relation over a table, its columns called by their roles, and those columns, named or as the table says;
-    `time` and `amount...` are read, or refused.
+    """Yield the relation over a table, its columns called by their roles, and those columns, as named or as the table
+    says; `time` and `amount...` are read, or refused.
     """
     about = table if isinstance(table, Survey) else as_table(table)
     columns = {role: column or about.roles.get(role) for role, column in columns.items()}
@@ -66,8 +66,8 @@ def relation(table, where: str, **columns):
 
 @contextmanager
 def payments(transactions, until, period=None, **given):
-    """Yield `ask`, which answers SQL on each customer's payments of one moment (`net`, and `value` without returns) before
-    `until`, by default the day after the last; the end, of complete periods where one is given; and what is known of them.
+    """Yield `ask`, which answers SQL on each customer's payments of one moment (`net`, and `value` without returns)
+    before `until`, by default the day after the last; the end, of complete periods where a period is given; checks.
     """
     events = as_table(transactions)
     with relation(events, "transactions", **given) as (rows, columns):
@@ -98,13 +98,13 @@ def ids_of(column) -> pd.Series:
 
 
 def resampled(columns, sample=None, *, n_boot: int, seed) -> np.ndarray:
-    """Return the totals (B, k) of columns (n, k) in the replicates of a sample; without one every row is drawn alike."""
+    """Return the totals (B, k) of columns (n, k) in the replicates of a sample, by default of rows drawn alike."""
     sample = sample or as_survey(pd.DataFrame(index=range(len(columns)))).sample()
     return np.concatenate([weights @ columns for weights in sample.replicates(n_boot, seed=seed)])
 
 
 def lines(finding, ax, *, x, columns, axes, of="tidy", dashed=None):
-    """Draw columns (name -> style) of a table over x, the band of a single one; `dashed`: a method of the axes, a place."""
+    """Draw columns (name -> style) of a table over x, a single one's band; `dashed`: a method of the axes, a place."""
     table, ax = finding.tables()[of], axes_or_new(ax)
     counted = pd.api.types.is_numeric_dtype(table[x])
     at = table[x] if counted else np.arange(len(table))
