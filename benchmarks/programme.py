@@ -19,7 +19,7 @@ import pandas as pd  # noqa: E402
 import statsmodels.api as sm  # noqa: E402
 
 from cxresearch.programme import difference_in_differences  # noqa: E402
-from cxresearch.programme.lifetime import FittedModel  # noqa: E402
+from cxresearch.programme.lifetime import Fitted  # noqa: E402
 
 BAR = {"bg_nbd_1m_seconds": ("<=", 2.0), "bg_nbd_times": (">=", 8), "did_times": (">=", 8)}
 
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     n = parser.parse_args().rows
     rows, table = customers(n), panel(n)
-    ours, _ = cpu(lambda: FittedModel("bg_nbd", rows, 7.0))
+    ours, _ = cpu(lambda: Fitted("bg_nbd", rows["x"], rows["last"] / 7, rows["age"] / 7))
     theirs = lifetimes_seconds(rows)
     asked = dict(outcome="wait", unit="branch", period="month", treated=range(12), since=12, n_boot=999, seed=1)
     did, found = cpu(lambda: difference_in_differences(table, **asked))

@@ -8,7 +8,7 @@ from scipy.special import betaln
 
 import cxresearch as cx
 from cxresearch.programme.change import ar1_fit, group_time, segments, two_way
-from cxresearch.programme.lifetime import MODELS, fit
+from cxresearch.programme.lifetime import MODELS, Fitted
 
 START, SOAK = pd.Timestamp("2020-01-01"), pytest.mark.soak
 PAID = dict(customer="customer", time="time", amount="amount")
@@ -57,7 +57,7 @@ def test_bg_nbd_cdnow_sample_2426_44135_7929_24258_loglik_minus_9582_4256_fader_
     cdnow_sample, decimals, theta, loglik
 ):
     x, t, T, _ = weeks_of(cdnow_sample)
-    found = fit("bg_nbd", x, t.round(decimals), T.round(decimals))
+    found = Fitted("bg_nbd", x, t.round(decimals), T.round(decimals))
     assert found.theta == pytest.approx(theta, abs=6e-5) and found.loglik == pytest.approx(loglik, abs=6e-5)
     assert np.abs(found.influence.sum(axis=0)).max() < 1e-7  # the slopes add up to 0
     expected = MODELS["bg_nbd"].expected(found.theta, np.array([2.0]), np.array([30.43]), np.array([38.86]), 39.0)[0]
@@ -66,14 +66,14 @@ def test_bg_nbd_cdnow_sample_2426_44135_7929_24258_loglik_minus_9582_4256_fader_
 
 def test_bg_nbd_cdnow_master_2516_47889_7234_21611_loglik_minus_95368(cdnow):
     x, t, T, _ = weeks_of(cdnow)
-    found = fit("bg_nbd", x, t, T)
+    found = Fitted("bg_nbd", x, t, T)
     assert len(x) == 23570 and found.theta == pytest.approx([0.2516, 4.7889, 0.7234, 2.1611], abs=1e-4)
     assert found.loglik == pytest.approx(-95368.444, abs=0.05)
 
 
 def test_gamma_gamma_cdnow_sample_6250_3744_1544_of_946_nll_4055_918(cdnow_sample):
     x, _, _, mean = weeks_of(cdnow_sample)
-    found = fit("gamma_gamma", x[x > 0], mean[x > 0], x[x > 0])
+    found = Fitted("gamma_gamma", x[x > 0], mean[x > 0], x[x > 0])
     assert (x > 0).sum() == 946 and found.loglik == pytest.approx(-4055.918, abs=6e-4)
     assert found.theta == pytest.approx([6.250, 3.744, 15.44], abs=5e-3)
 
@@ -84,8 +84,8 @@ REGULAR = [1000, 631, 468, 382, 326, 289, 262, 241], [0.7041, 1.1820], -1680.27,
 
 @pytest.mark.parametrize("survivors, theta, loglik, ahead", [HIGH_END, REGULAR], ids=["High End", "Regular"])
 def test_sbg_high_end_and_regular_fader_hardie_2007(survivors, theta, loglik, ahead):
-    x = np.arange(8.0)
-    found = fit("sbg", x, x, np.full(8, 7.0), np.append(-np.diff(survivors), survivors[-1]).astype(float))
+    x = np.repeat(np.arange(8.0), np.append(-np.diff(survivors), survivors[-1]))
+    found = Fitted("sbg", x, x, np.full(len(x), 7.0))
     assert found.theta == pytest.approx(theta, abs=6e-5) and found.loglik == pytest.approx(loglik, abs=6e-3)
     a, b = found.theta
     assert (1000 * np.exp(betaln(a, b + np.arange(8, 13)) - betaln(a, b))).round() == pytest.approx(ahead, abs=1)
@@ -101,6 +101,9 @@ def test_sbg_from_yearly_payments_is_the_fit_of_the_survivors_fader_hardie_2007(
     assert row["actual_over_predicted"] == pytest.approx(1, abs=0.05)
     still_there = 10 * 0.241 * 0.92 * 1.1**-0.58
     assert found.established and row["clv"] == pytest.approx(still_there, rel=0.02)
+    begun = paid([(i, "2008-03-01", 10.0) for i in np.flatnonzero(years == 7)])  # of a year that is not over
+    again = cx.fit_lifetime(pd.concat([rows, begun]), **PAID, **asked | {"until": "2008-06-01"})
+    pd.testing.assert_frame_equal(again.tidy(), found.tidy())
 
 
 @pytest.mark.parametrize(
@@ -335,6 +338,29 @@ def test_starts_at_different_times_recover_the_effect_that_one_coefficient_would
     assert abs(naive - truth) > 2 * abs(row["estimate"] - truth)
 
 
+def test_n_counts_no_unit_that_leaves_because_it_is_incomplete():
+    table = SHOPS[(SHOPS["shop"] > 0) | (SHOPS["month"] < 12)]  # the first shop closed when the programme began
+    found = cx.difference_in_differences(table, treated="runs", **ASKED)
+    assert found.glance()["n"].item() == 11 * 20 and found.tidy()["n"][0] == 11
+    began = table.assign(began=np.where(table["shop"] < 6, 12.0 + table["shop"] % 2, np.nan))
+    asked = dict(outcome="wait", unit="shop", period="month", since="began", seed=1)
+    assert cx.difference_in_differences(began, **asked).glance()["n"].item() == 11 * 20
+
+
+def test_a_period_in_which_only_units_were_seen_that_leave_is_no_period():
+    gone, others = SHOPS[(SHOPS["shop"] == 0) & (SHOPS["month"] < 12)], SHOPS[(SHOPS["shop"] > 0) & (SHOPS["month"] != 3)]
+    with_it, without = (cx.difference_in_differences(t, treated="runs", **ASKED) for t in (pd.concat([gone, others]), others))
+    pd.testing.assert_frame_equal(with_it.tidy(), without.tidy())
+    pd.testing.assert_frame_equal(with_it.tables()["event_study"], without.tables()["event_study"])
+
+
+def test_n_of_payback_counts_no_customer_who_was_not_seen_for_a_month():
+    late = WON.assign(since=np.where(WON["customer"] < 100, START, pd.Timestamp("2020-03-20")))
+    asked = dict(**PAID, until="2020-04-01", since="since", cost=20, n_boot=50, seed=1)
+    found = cx.payback(late, BUYERS, **asked)
+    assert found.glance()["n"].item() == found.tidy()["n"][0] < 300
+
+
 def test_a_step_in_a_series_coincides_and_with_a_comparison_is_a_change_against_it():
     rng = np.random.default_rng(6)
     shared_shock = rng.normal(0, 1, 60)
@@ -418,17 +444,28 @@ REFUSED = {
     "a kind unknown": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "at")}, **(COSTS | {"roles": {"tv": "service"}})), "a kind that costs never hold; they hold ads"),
     "no share": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "at")}, **COSTS), "say which part of acquisition costs"),
     "nobody won": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS.assign(at=pd.Timestamp("2030-01-01")), "at")}, share_for_acquisition=1, **COSTS), "Cost to win a customer.*share 0 period"),
+    "customers without ids": (lambda: cx.cost_ratios(SPENT, counts={"customers": (CALLS, "at")}, **COSTS | {"roles": {"ads": "retention"}}), "customers=\\(table, time, id\\) is needed, it holds 2 of 3"),
+    "revenue without amounts": (lambda: cx.cost_ratios(SPENT, counts={"revenue": (CALLS, "at")}, **COSTS), "revenue=\\(table, time, amount\\) is needed"),
+    "new without a time": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, None)}, share_for_acquisition=1, **COSTS), "new=\\(table, time\\) is needed, it holds 1 of 2"),
+    "contacts and more": (lambda: cx.cost_ratios(SPENT, counts={"contacts": (CALLS, "at", "at")}, **COSTS | {"roles": {"ads": "service"}}), "contacts=\\(table, time\\) is needed, it holds 3 of 2"),
+    "counts elsewhere": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "att")}, share_for_acquisition=1, **COSTS), "no column 'att'; did you mean 'at'"),
+    "revenue in two currencies": (lambda: cx.cost_ratios(SPENT, counts={"revenue": (CALLS.assign(paid=1.0, currency=["EUR", "PLN"] * 20), "at", "paid")}, **COSTS), "2 currencies"),
     "one month": (lambda: cx.cost_ratios(SPENT[:1], counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "share 1 period"),
     "currencies": (lambda: cx.cost_ratios(SPENT.assign(currency=["EUR", "PLN"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "2 currencies"),
     "labels": (lambda: cx.cost_ratios(SPENT.assign(month=["13/2024", "x"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "is no period; write 2024"),
+    "costs without a period": (lambda: cx.cost_ratios(SPENT.assign(month=["2024-01", None]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "is no period; write 2024"),
+    "a rhythm unknown": (lambda: cx.fit_lifetime(BUYERS, **UNTIL, model="sbg", period="day", seed=1), "period='day' is not one of"),
     "no cost": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=0, seed=1), "cost=0.00 with .* must be the money"),
     "three values": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["shop"] % 3), treated="runs", **ASKED), "must hold two values.*it holds 3: 0, 1 and 2"),
     "few treated": (lambda: cx.difference_in_differences(SHOPS, treated=[0, 1, 2, 3], **ASKED), "4 units \\(shop\\) with the programme and 8 without"),
     "few others": (lambda: cx.difference_in_differences(SHOPS, treated=range(9), **ASKED), "at least 5 of each"),
     "unit unknown": (lambda: cx.difference_in_differences(SHOPS, treated=[99], **ASKED), "treated names 99, which shop never holds"),
+    "treated unsaid": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["runs"].astype(float).where(SHOPS["shop"] != 7)), treated="runs", **ASKED), "runs says nothing of shop 7"),
     "treated in time": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["month"] > 3), treated="runs", **ASKED), "runs changes within shop 0; it must say where"),
     "outside": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"since": 40})), "since=40 lies outside the data, which run from 0 to 19"),
     "nothing to change": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"outcome": None})), "name it with outcome="),
+    "nothing varies": (lambda: cx.difference_in_differences(SHOPS.assign(wait=5.0), treated="runs", **ASKED), "does not vary within units"),
+    "no noise": (lambda: cx.difference_in_differences(SHOPS.assign(wait=5.0 + (SHOPS["runs"] & (SHOPS["month"] >= 12))), treated="runs", **ASKED), "does not vary within units"),
     "no price": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=cx.asked(cx.nps, SHOPS, "x"), seed=1), "no cost to win a customer to pay back"),
     "no outcome": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"outcome": "waits"})), "no column 'waits'; did you mean 'wait'"),
     "short series": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=4), "4 periods before 4 and 16 after; a line needs at least 8"),

@@ -1,6 +1,6 @@
 """Whom we win, who is active afterwards, what it costs, and when a new customer has paid it back.
 
-Efron (1987), J. American Statistical Association 82:171-185 (BCa); Wilson (1927); Kaplan & Meier (1958); Fieller (1954);
+Efron (1987), J. American Statistical Association 82:171-185 (BCa); Wilson (1927); Kaplan & Meier; Fieller (1954);
 Kuensch (1989), Annals of Statistics 17:1217-1241 (blocks, here closed to a circle: Politis & Romano 1992).
 """
 
@@ -9,40 +9,40 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.digits import at_least
-from cxresearch.errors import DataProblem, require_columns, require_share
+from cxresearch.errors import require_columns, require_share
 from cxresearch.figures import axes_or_new, heat_map
-from cxresearch.findings import CANNOT, ENDS, Finding, Statement, ends, number
+from cxresearch.findings import CANNOT, ENDS, Finding, Statement, ends, interval, number
 from cxresearch.inference import critical_value, fieller_interval, wilson_interval
-from cxresearch.inference.events import amount_sql, opened, quoted
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
-from cxresearch.programme import shared
-from cxresearch.programme.shared import ids_of, names_of, payments, resampled, say, span_of
+from cxresearch.programme.shared import PERIODS, elapsed, ids_of, moment, payments, relation, resampled, say, statement
 from cxresearch.survey import as_survey, as_table
 
 ROLES = ("acquisition", "service", "retention")
-RATIOS = {  # what is divided (a role of costs; all of them) by which count
-    "cac": ("acquisition", "new"), "cost_per_contact": ("service", "contacts"),
-    "retention_cost": ("retention", "customers"), "cost_of_sale": (None, "revenue"),
-}  # fmt: skip
-MONTH = 365.25 / 12  # days
-FIRSTS = """, orders AS (SELECT customer, moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value FROM paid GROUP BY ALL)
-SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) FILTER (value IS NOT NULL) AS _order,
-       sum(net) AS _revenue FROM orders GROUP BY customer HAVING count(value) > 0 ORDER BY customer"""
-ACTIVE = """, active AS (SELECT DISTINCT customer, date_trunc('{period}', moment) AS period FROM paid
-  WHERE amount >= 0 AND moment < TIMESTAMP '{end}'), firsts AS (SELECT customer, min(period) AS cohort FROM active GROUP BY 1)
-SELECT cohort::TIMESTAMP AS cohort, date_diff('{period}', cohort, period) AS age, count(*) AS active
-FROM active JOIN firsts USING (customer) GROUP BY ALL ORDER BY ALL"""
-AGAIN = """, days AS (SELECT DISTINCT customer, moment::DATE AS day FROM paid WHERE amount >= 0 AND moment < TIMESTAMP '{end}'),
- first_two AS (SELECT customer, min(day) AS first, list_sort(list(day))[2] AS second FROM days GROUP BY 1)
-SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, date_diff('day', first, coalesce(second, DATE '{end}')) AS days,
-  (second IS NOT NULL)::INTEGER AS again, count(*) AS n FROM first_two GROUP BY ALL ORDER BY ALL"""
-INCOME = "SELECT customer, moment::DATE AS day, sum(amount) AS amount FROM paid GROUP BY ALL ORDER BY ALL"
+RATIOS = {  # what is divided (a role of costs; all of them) by which count; its columns, and how they are counted
+    "cac": ("acquisition", "new", ["time"], "count(*)"),
+    "cost_per_contact": ("service", "contacts", ["time"], "count(*)"),
+    "retention_cost": ("retention", "customers", ["time", "id"], "count(DISTINCT id)"),
+    "cost_of_sale": (None, "revenue", ["time", "amount"], "sum(amount)"),
+}
+UNITLESS, MONTH = ("cost_of_sale", "clv_to_cac"), 365.25 / 12  # days
+FIRSTS = """SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) AS _order,
+  sum(net) AS _revenue FROM source GROUP BY customer HAVING count(value) > 0 ORDER BY customer"""
+ACTIVE = """SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, date_diff('{period}', first, day) AS age,
+  count(DISTINCT customer) AS active FROM days GROUP BY ALL ORDER BY ALL"""
+AGAIN = """, two AS (SELECT first, min(day) FILTER (day > first) AS second FROM days GROUP BY customer, first)
+SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort,
+  date_diff('day', first, coalesce(second, DATE '{end}')) AS days, (second IS NOT NULL)::INTEGER AS again, count(*) AS n FROM two GROUP BY ALL ORDER BY ALL"""
+INCOME = "SELECT customer, moment::DATE AS day, sum(net) AS amount FROM source GROUP BY ALL ORDER BY ALL"
 
 
-def bca_means(sample, values, member, *, confidence, n_boot, seed) -> np.ndarray:
-    """Return means (k,) of values (n,) among the members (n, k) of each group, and their BCa ends, (3, k)."""
-    weights, k = sample.weights[:, None] * member, member.shape[1]
+def amounts(sample, values, names, *, confidence, n_boot, seed) -> pd.DataFrame:
+    """Return by name (sorted) n, the mean of values with its BCa interval, the median, and what the largest hold."""
+    groups = pd.Series(values).groupby(names := np.asarray(names, dtype=str))
+    top = lambda part: part.nlargest(max(len(part) // 100, 1)).sum() / part.sum()  # noqa: E731
+    found = groups.agg(n="size", median="median", top_share=top, largest_share=largest_share).rename_axis("term")
+    member, k = (names[:, None] == found.index.to_numpy(dtype=str)).astype(float), len(found)
+    weights = sample.weights[:, None] * member
     mean = values @ weights / weights.sum(axis=0)
     totals = resampled(np.hstack([values[:, None] * member, member]), sample, n_boot=n_boot, seed=seed)
     with np.errstate(invalid="ignore"):  # a replicate may leave a period empty
@@ -53,11 +53,12 @@ def bca_means(sample, values, member, *, confidence, n_boot, seed) -> np.ndarray
     z0 = stats.norm.ppf(np.clip(np.mean(draws < mean, axis=0), 1e-6, 1 - 1e-6))
     z = z0 + stats.norm.ppf([[(1 - confidence) / 2], [(1 + confidence) / 2]])
     places = stats.norm.cdf(z0 + z / (1 - pull * z))
-    return np.array([mean, *([np.nanquantile(d, p) for d, p in zip(draws.T, row)] for row in places)])
+    low, high = ([np.nanquantile(d, p) for d, p in zip(draws.T, row)] for row in places)
+    return found.assign(**ends("estimate", mean, low, high)).reset_index()[["term", "n", *ENDS, *found.columns[1:]]]
 
 
 def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return customers with `_id` and `since`, and who became one within the record of payments; refuse a cut history."""
+    """Return customers with `_id` and `since`, and who became one within the record; refuse a cut history."""
     say.refuse_if(since is None, "no_since")
     require_columns(survey.table, customer, since, where="customers")
     joined = pd.to_datetime(survey.table[since], errors="coerce")
@@ -67,30 +68,15 @@ def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.
     return survey.table.assign(_id=ids_of(survey.table[customer]), since=joined), recent
 
 
-def _amounts(sample, values, names, chance) -> pd.DataFrame:
-    """Return by name (sorted) n, the mean of values with its interval, the median, and what the largest hold."""
-    shown, at = np.unique(np.asarray(names, dtype=str), return_inverse=True)
-    member = (at[:, None] == np.arange(len(shown))).astype(float)
-    found = pd.DataFrame({"term": shown, "n": member.sum(axis=0).astype(int)})
-    found[ENDS] = bca_means(sample, values, member, **chance).T
-    parts = [np.sort(values[m > 0])[::-1] for m in member.T]
-    found["median"] = [np.median(part) for part in parts]
-    found["top_share"] = [part[: max(len(part) // 100, 1)].sum() / part.sum() for part in parts]
-    return found.assign(largest_share=[largest_share(part) for part in parts])
-
-
 def acquisition(
     customers, transactions, *, customer=None, since=None, time=None, amount=None, period="month", until=None,
     confidence=0.95, n_boot=1000, seed,
 ) -> Statement:  # fmt: skip
-    """Return new customers by period, the mean of their first orders, in currency, and revenue per customer.
-
-    Means have BCa intervals by the survey's replicates. ``further["whole"]``: first order and revenue over all.
+    """Return new customers by period, their mean first order, in currency, and revenue per customer (``further``).
 
     Parameters
     ----------
-    customers : Survey or DataFrame
-    transactions : Table, DataFrame, path or relation; payments of one moment are one order, below zero a return
+    customers, transactions : Survey; Table of payments, those of one moment being an order, below zero a return
     customer, time, amount : columns of the payments, where their table does not say; `customer` is called so in both
     since : column of `customers`, when each became one: the first payment of a record that was cut is nobody's first
     period : {"week", "month", "quarter", "year"}, only complete ones count
@@ -106,51 +92,45 @@ def acquisition(
     245 customers were won from 2024-01 to 2024-09; a first order is worth 87.00 EUR on average ...
     """
     require_share("confidence", confidence)
-    events, survey = as_table(transactions), as_survey(customers)
-    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        end, firsts = shared.complete_until(ask, end, period), ask(FIRSTS)
-    customer = customer or events.roles.get("customer")
-    merged, recent = joined_since(survey, customer, since, firsts["_first"].min(), end)
+    survey, columns = as_survey(customers), dict(customer=customer, time=time, amount=amount)
+    with payments(transactions, until, period, **columns) as paid:
+        firsts = paid.ask(FIRSTS)
+    merged, recent = joined_since(survey, paid.customer, since, firsts["_first"].min(), paid.end)
     firsts = firsts.assign(_id=ids_of(firsts.pop("customer")))
     merged = merged.merge(firsts, on="_id", how="left", validate="one_to_one")
-    survey, paid = survey.with_table(merged), merged["_first"].notna().to_numpy()
-    new, every = survey.sample(recent & paid, what="new customers"), survey.sample(paid, what="customers")
+    survey, buys = survey.with_table(merged), merged["_first"].notna().to_numpy()
+    new, every = survey.sample(recent & buys, what="new customers"), survey.sample(buys, what="customers")
     chance = dict(confidence=confidence, n_boot=n_boot, seed=seed)
     order, revenue = (merged[c].to_numpy(float)[s.rows] for c, s in (("_order", new), ("_revenue", every)))
-    by = _amounts(new, order, names_of(merged["since"].iloc[new.rows], period), chance)
+    by = amounts(new, order, merged["since"].iloc[new.rows].dt.to_period(PERIODS[period]), **chance)
     by = by.drop(columns="top_share").rename(columns={"term": "period"})
-    of = ((new, order, "first_order"), (every, revenue, "revenue"))
-    whole = pd.concat([_amounts(s, v, [term] * len(v), chance) for s, v, term in of], ignore_index=True)
     by = hide_cells(by, min_base=survey.min_base, keys=("period",))
+    of = (new, order, "first_order"), (every, revenue, "revenue")
+    whole = pd.concat([amounts(s, v, [term] * len(v), **chance) for s, v, term in of], ignore_index=True)
     first, per = whole.iloc[0], whole.iloc[1]
     crowd = round(float(by["n"].iloc[0] / max(by["n"].iloc[1:].median(), 1)), 2) if len(by) > 1 else 1.0
-    unpaid, early = int((recent & ~paid).sum()), int((merged["_first"] < merged["since"].dt.normalize()).sum())
+    unpaid, early = int((recent & ~buys).sum()), int((merged["_first"] < merged["since"].dt.normalize()).sum())
     found = dict(crowd=(crowd, not crowd > 2), unpaid=(unpaid, unpaid == 0), early=(early, early == 0))
     found |= dict(dominant=(per["largest_share"], per["largest_share"] <= 0.05))
-    unit, (begun, last) = events.currency or survey.currency, by["period"].iloc[[0, -1]]
-    known = {**first, "first": begun, "last": last, "unit": unit or shared.NO_CURRENCY, "all": per["n"]}
+    known = {**first, **dict(zip(("first", "last"), by["period"].iloc[[0, -1]])), "all": per["n"]}
+    known["unit"] = paid.events.currency or survey.currency or paid.unit
     known |= ends("revenue", *per[ENDS]) | dict(part=per["top_share"], one=per["largest_share"])
     question = "acquisition", "first order", "period", by, {"n": first["n"], "method": "mean, BCa interval"}
-    return shared.statement(
-        (["won", "won_more"], known, confidence), question, source=survey, checks=checks, found=found,
-        further={"whole": whole}, hidden=by["n"].isna().sum(),
-        figure=dict(x="period", columns={"estimate": "o-"}, axes=("", f"mean first order, {unit or 'money'}", "")),
-    )  # fmt: skip
+    figure, further = dict(x="period", columns={"estimate": "o-"}, axes="won"), {"whole": whole}
+    more = dict(source=survey, found=paid.checks | found, further=further, figure=figure)
+    return statement(["won", "won_more"], known, confidence, *question, **more)
 
 
 def cohort_retention(
     transactions, *, customer=None, time=None, amount=None, period="month", until=None, since=None, confidence=0.95
 ) -> Statement:
-    """Return the share (0-1) of each cohort of customers that bought in later periods, and how soon they bought again.
-
-    Wilson's interval; periods that are not over are left out. Nobody has a contract that ends: "active" says that they
-    bought. ``further["again"]``: 1 - Kaplan & Meier of the days until the second purchase.
+    """Return the share (0-1; Wilson) of each cohort of customers that bought in later periods: active, not retained;
+    and how soon they bought again, 1 - Kaplan & Meier of the days (``further``).
 
     Parameters
     ----------
     transactions, customer, time, amount, period, until : as in `acquisition`
-    since : date, optional, when the record of all customers begins: nobody bought before. Without it the first period's
-        customers are the stock, of whom nobody knows when they came: they stand apart and enter no total.
+    since : date, when the record of all customers begins; else the first period's are the stock, and stand apart
 
     Raises
     ------
@@ -162,21 +142,20 @@ def cohort_retention(
     Of 319 customers won from 2024Q2 to 2024Q4, 65.2 % bought in the quarter after ...
     """
     require_share("confidence", confidence)
-    events = as_table(transactions)
-    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        end = shared.complete_until(ask, end, period)
-        cells, again = (ask(sql.format(period=period, end=end)) for sql in (ACTIVE, AGAIN))
-    begun = cells["cohort"].min() + pd.Timedelta(1, "ns") if since is None else shared.moment("since", since)
+    with payments(transactions, until, period, customer=customer, time=time, amount=amount) as paid:
+        cells, again = (paid.ask(sql, paid.end, period=period) for sql in (ACTIVE, AGAIN))
+    floor, end = paid.events.min_base, paid.end
+    begun = cells["cohort"].min() + pd.Timedelta(1, "ns") if since is None else moment("since", since)
     sizes = cells[cells["age"] == 0].set_index("cohort")["active"]
     stock, sizes = int(sizes[sizes.index < begun].sum()), sizes[sizes.index >= begun]
-    ages = [(cohort, age) for cohort in sizes.index for age in range(1, shared.steps_between(cohort, end, period))]
+    ages = [(cohort, age) for cohort in sizes.index for age in range(1, elapsed(cohort, end, period))]
     say.refuse_if(not ages, "no_cohort", begun=begun.date(), period=period)
     table = pd.DataFrame(ages, columns=["cohort", "age"]).merge(cells, how="left", on=["cohort", "age"])
     table = table.assign(active=table["active"].fillna(0).astype(int), n=table["cohort"].map(sizes))
     sizes = table[table["age"] == 1]
-    small = sizes["cohort"][hidden_cells(sizes, min_base=events.min_base, keys=("cohort",))]
-    say.refuse_if(len(small) == len(sizes), "few_cohorts", floor=events.min_base)
-    gone, kept = table["cohort"].isin(small).to_numpy(), sizes[~sizes["cohort"].isin(small)]
+    gone = hidden_cells(sizes, min_base=floor, keys=("cohort",))
+    say.refuse_if(gone.all(), "few_cohorts", floor=floor)
+    kept, gone = sizes[~gone], table["cohort"].isin(sizes["cohort"][gone])
     again = again[again["cohort"].isin(kept["cohort"])]
     days, each = again["days"], again["n"].to_numpy(dtype=float)  # customers counted by days
     at = [day for day in (30, 90, 180, 365) if day < days.max()] or [int(days.max())]
@@ -184,20 +163,19 @@ def cohort_retention(
     curve = kaplan_meier(days, again["again"], weights=each, **errors)
     left = (1 - part[np.searchsorted(curve.time, at)] for part in (curve.estimate, curve.high, curve.low))
     again = pd.DataFrame({"days": at, **ends("estimate", *left), "n": int(each.sum())})
-    table["estimate"] = table["active"] / table["n"]
-    table["conf_low"], table["conf_high"] = wilson_interval(table["estimate"], table["n"], confidence)
-    shown = {c: table[c].mask(gone) for c in table.columns[2:]}
-    table = table.assign(**shown, cohort=names_of(table["cohort"], period))
-    n, names, soon = int(kept["n"].sum()), names_of(kept["cohort"], period), again.iloc[min(1, len(again) - 1)]
+    share = table["active"] / table["n"]
+    table = table.assign(**ends("estimate", share, *wilson_interval(share, table["n"], confidence)))
+    table = table.assign(**{c: table[c].mask(gone) for c in table.columns[2:]})
+    table["cohort"] = table["cohort"].dt.to_period(PERIODS[period]).astype(str)
+    n, names, soon = int(kept["n"].sum()), table["cohort"][kept.index], again.iloc[min(1, len(again) - 1)]
     share = kept["active"].sum() / n
-    known = dict(first=names[0], last=names[-1], period=period, days=soon["days"], stock=stock)
+    known = dict(first=names.iloc[0], last=names.iloc[-1], period=period, days=soon["days"], stock=stock)
     known |= ends("share", share, *wilson_interval(share, n, confidence)) | ends("again", *soon[ENDS])
     summary = {"n": n, "method": "share active, Wilson interval"}
-    return shared.statement(
-        (["active", "active_more"], known, confidence), ("cohort_retention", "active customers", "cohort", table, summary),
-        source=events, checks=checks, found=dict(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info")),
-        further={"again": again}, hidden=gone.sum(), figure=_matrix,
-    )  # fmt: skip
+    question = "cohort_retention", "active customers", "cohort", table, summary
+    found = paid.checks | dict(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info"))
+    more = dict(source=paid.events, found=found, further={"again": again}, figure=_matrix)
+    return statement(["active", "active_more"], known, confidence, *question, **more)
 
 
 def _matrix(finding, ax):
@@ -206,66 +184,59 @@ def _matrix(finding, ax):
     return heat_map(100 * wide, unit=say["cohort_axis"], title=finding.title, ax=ax)
 
 
-def periods_of(values, where: str) -> pd.Series:
-    """Return labels (2024, 2024Q1, 2024-01) or dates as periods of one length."""
-    text, known = pd.Series(values).astype(str).str.strip(), {}
-    length = "Y" if text.str.fullmatch(r"\d{4}").all() else "Q" if text.str.contains("Q").any() else "M"
-    for label in text.unique():
-        try:
-            known[label] = pd.Period(label, length)
-        except ValueError:
-            raise DataProblem(say("no_period", where=where, label=repr(label))) from None
-    return text.map(known)
-
-
-def _spent(events, given, roles) -> pd.DataFrame:
-    """Return period, kind and amount of costs; refuse roles that say nothing."""
-    period, kind, amount = shared.columns_of(events, "costs", **given)
+def _spent(events, given, roles) -> tuple[pd.DataFrame, str]:
+    """Return period, kind and amount of costs, and the length of their periods; refuse roles that say nothing."""
     wrong = sorted(set(roles.values()) - set(ROLES))
     say.refuse_if(wrong or not roles, "no_roles", known=", ".join(ROLES), found=wrong or "none")
-    with opened(events.data, named="costs") as source:
-        require_columns(source, period, kind, amount, where="costs")
-        sql = f"{quoted(period)} AS period, {quoted(kind)}::VARCHAR AS kind, {amount_sql(source, amount)} AS amount"
-        spent = source.query("source", f"SELECT {sql} FROM source").df()
+    with relation(events, "costs", **given) as (rows, columns):
+        spent = rows.project("period, kind::VARCHAR AS kind, amount").df()
     kinds, stray = sorted(set(spent["kind"])), sorted(set(roles) - set(spent["kind"]))
     say.refuse_if(stray, "no_kind", stray=", ".join(map(repr, stray)), kinds=", ".join(kinds))
-    return spent.assign(period=periods_of(spent["period"], period))
+    text = spent["period"].astype(str).str.strip()
+    length = "year" if text.str.fullmatch(r"\d{4}").all() else "quarter" if text.str.contains("Q").any() else "month"
+    at = pd.to_datetime(text, errors="coerce", format="mixed")
+    unread = ", ".join(map(repr, text[at.isna()][:1]))
+    say.refuse_if(unread, "no_period", where=columns["period"], label=unread)
+    return spent.assign(period=at.dt.to_period(PERIODS[length])), length
 
 
-def _ratio(term, cost, record, count, by, n_boot, seed, confidence) -> tuple:
+def _ratio(term, cost, record, given, length, n_boot, seed, confidence) -> tuple:
     """Return a ratio of sums over the periods of both records; errors from circular blocks of sqrt(n) periods."""
+    (_, count, roles, counted), (table, *named) = RATIOS[term], given
+    said = dict(columns=", ".join(("table", *roles)), n=1 + len(named) - named.count(None), needed=1 + len(roles))
+    say.refuse_if(len(named) != len(roles) or None in named, "no_counted", count=count, **said)
+    with relation(table, count, **dict(zip(roles, named))) as (rows, _):
+        by = rows.filter("time IS NOT NULL").aggregate(f"date_trunc('{length}', time) AS at, {counted} AS n").df()
+    by = by.set_index(by["at"].dt.to_period(record.freq))["n"]
     seen = record[:0] if by.empty else record[(record >= by.index.min()) & (record <= by.index.max())]
     pairs = np.column_stack([part.reindex(seen).fillna(0.0).to_numpy(dtype=float) for part in (cost, by)])  # none is 0
     (n, _), (top, bottom) = pairs.shape, pairs.sum(axis=0)
-    say.refuse_if(n < 2, "one_month", name=say["name_" + term], count=count, n=n)
-    say.refuse_if(bottom <= 0, "no_count", name=say["name_" + term], count=count, n=n)
-    length = min(int(np.ceil(np.sqrt(n))), n // 2)
-    blocks = -(-n // length)
+    for key, wrong in ("one_month", n < 2), ("no_count", bottom <= 0):
+        say.refuse_if(wrong, key, name=say["name_" + term], count=count, n=n)
+    size = min(int(np.ceil(np.sqrt(n))), n // 2)
+    blocks = -(-n // size)
     start = np.random.default_rng(seed).integers(0, n, size=(n_boot, blocks, 1))
-    at = (start + np.arange(length)).reshape(n_boot, -1)[:, :n] % n
+    at = (start + np.arange(size)).reshape(n_boot, -1)[:, :n] % n
     spread = np.cov(pairs[at].sum(axis=1).T) * blocks / (blocks - 1)
     errors = dict(confidence=confidence, df=blocks - 1)
     return term, top / bottom, *fieller_interval(top, bottom, np.diag(spread), spread[0, 1], **errors), top, bottom, n
 
 
 def cost_ratios(
-    costs, *, period=None, kind=None, amount=None, counts, roles, share_for_acquisition=None, lifetime=None, n_boot=1000,
-    confidence=0.95, seed,
+    costs, *, period=None, kind=None, amount=None, counts, roles, share_for_acquisition=None, lifetime=None,
+    n_boot=1000, confidence=0.95, seed,
 ) -> Statement:  # fmt: skip
     """Return the cost to win a customer, per contact, to keep a customer and of sales, in currency.
 
-    Ratios of sums over the periods that both hold, Fieller's interval; errors from blocks of neighbouring periods; t with
-    blocks - 1 degrees of freedom.
+    Ratios of sums over the periods that both hold, Fieller's interval; errors from blocks of neighbouring periods.
 
     Parameters
     ----------
-    costs : Table or DataFrame, one row per kind and period
-    period, kind, amount : columns, where the table does not say
-    counts : dict, what costs are divided by: any of ``new``, ``contacts`` -> (table, time), whose rows are counted,
-        ``customers`` -> (table, time, id), and ``revenue`` -> (table, time, amount)
+    costs, period, kind, amount : Table, one row per kind and period; its columns, where it does not say
+    counts : dict: new, contacts -> (table, time); customers -> (table, time, id); revenue -> (table, time, amount)
     roles : dict, kind of cost -> acquisition, service or retention. Every kind is in the cost of sales.
     share_for_acquisition : float, part of acquisition costs, 0-1, that wins new customers: no default can be assumed
-    lifetime : Lifetime, optional, for lifetime value over the cost to win a customer, where it is established
+    lifetime : Lifetime, for lifetime value over the cost to win a customer, where it is established
 
     Raises
     ------
@@ -279,22 +250,17 @@ def cost_ratios(
     """
     require_share("confidence", confidence)
     events, rows = as_table(costs), []
-    spent = _spent(events, {"period": period, "kind": kind, "amount": amount}, roles)
-    unknown = sorted(set(counts) - {count for _, count in RATIOS.values()})
+    spent, length = _spent(events, {"period": period, "kind": kind, "amount": amount}, roles)
+    unknown = sorted(set(counts) - {count for _, count, *_ in RATIOS.values()})
     say.refuse_if(unknown, "unknown_count", found=", ".join(unknown))
     unsaid = share_for_acquisition is None or not 0 < share_for_acquisition <= 1
     say.refuse_if("new" in counts and unsaid, "no_share", share=share_for_acquisition)
     record = pd.period_range(spent["period"].min(), spent["period"].max())
-    for term, (role, count) in RATIOS.items():
+    for term, (role, count, *_) in RATIOS.items():
         if count in counts and (role is None or role in roles.values()):
             of = spent if role is None else spent[spent["kind"].map(roles) == role]
             cost = of.groupby("period")["amount"].sum() * (share_for_acquisition if term == "cac" else 1.0)
-            data, time, *column = counts[count]
-            counted = data.table if hasattr(data, "table") else data
-            at = pd.to_datetime(counted[time], errors="coerce").dt.to_period(record[0].freq)
-            each = counted[[*column, time][0]].groupby(at)
-            by = {"customers": each.nunique, "revenue": each.sum}.get(count, each.size)()
-            rows.append(_ratio(term, cost, record, count, by, n_boot, seed, confidence))
+            rows.append(_ratio(term, cost, record, counts[count], length, n_boot, seed, confidence))
     say.refuse_if(not rows, "no_ratio", roles=", ".join(roles.values()), counts=", ".join(counts) or "none")
     table = pd.DataFrame(rows, columns=["term", *ENDS, "numerator", "denominator", "n"])
     most, lost = int(table["n"].max()), len(record) - int(table["n"].min())
@@ -307,26 +273,28 @@ def cost_ratios(
         stands = bool(lifetime.established)
         found |= dict(lifetime=("established" if stands else "not established", stands))
         if stands:
-            two = [t.set_index("term").loc[term] for t, term in ((lifetime.table, "clv"), (table, "cac"))]
-            (top, bottom), z = (row["estimate"] for row in two), critical_value(confidence)
-            errors = [((row["conf_high"] - row["conf_low"]) / (2 * z)) ** 2 for row in two]
+            clv, cac = lifetime.table.set_index("term").loc["clv"], table.set_index("term").loc["cac"]
+            top, bottom, width = clv["estimate"], cac["estimate"], 2 * critical_value(confidence)
+            errors = [((row["conf_high"] - row["conf_low"]) / width) ** 2 for row in (clv, cac)]
             span = fieller_interval(top, bottom, errors, confidence=confidence)
-            row = [("clv_to_cac", top / bottom, *span, top, bottom, two[1]["n"])]
-            table = pd.concat([table, pd.DataFrame(row, columns=table.columns)], ignore_index=True)
+            table.loc[len(table)] = ["clv_to_cac", top / bottom, *span, top, bottom, cac["n"]]
     shown, told, names = table.dropna(subset="estimate"), [], []
     for r in shown.itertuples():
-        name, plain = say["name_" + r.term], r.term in ("clv_to_cac", "cost_of_sale")
-        value = number(r.estimate, 2) + f" {events.currency or shared.NO_CURRENCY}" * (not plain)
-        told.append(say("cost", name=name, value=value, span=span_of(*r[3:5], confidence), n=number(r.n, 0)))
+        unit = "" if r.term in UNITLESS else f" {events.currency or say['no_currency']}"
+        name, value = say["name_" + r.term], number(r.estimate, 2) + unit
+        span = span_of(r.conf_low, r.conf_high, confidence)
+        told.append(say("cost", name=name, value=value, span=span, n=number(r.n, 0)))
         names.append(f"{name}: {value}")
     rest = "; ".join([*told[1:2], *(t[0].lower() + t[1:] for t in told[2:])])
     whole = f"{told[0]}. {rest}." if rest else f"{told[0]}." if told else say["no_base"]
     question = "cost_ratios", ", ".join(table["term"]), None, table, {"n": most, "method": say["ratio_method"]}
-    return shared.statement(
-        (["whole"], {"whole": whole}, confidence), question, source=events, found=found,
-        labels={term: say["name_" + term] for term in (*RATIOS, "clv_to_cac")} | dict(events.labels), hidden=few.sum(),
-        drawn=dict(names=names, scale=1 / shown["estimate"], unit="interval over estimate", line=1.0),  # no unit in common
-    )  # fmt: skip
+    drawn = dict(names=names, scale=1 / shown["estimate"], unit="interval over estimate", line=1.0)  # no unit in common
+    return statement(["whole"], {"whole": whole}, confidence, *question, source=events, found=found, drawn=drawn)
+
+
+def span_of(low, high, confidence) -> str:
+    """Return an interval in words, also where it has no ends."""
+    return interval(low, high, confidence, 2) if np.isfinite([low, high]).all() else "an interval without ends"
 
 
 def payback(
@@ -335,15 +303,14 @@ def payback(
 ) -> Statement:  # fmt: skip
     """Return the month in which the margin of a new customer, in currency, reaches what it cost to win one.
 
-    Each month's margin is the mean of those seen in all of it. The interval of the month comes from resamples of
-    customers and of the cost; it has no end where some never pay back in what was seen.
+    Each month's margin is the mean of those seen in all of it; the interval, from resamples of customers and of the
+    cost, has no end where some never pay back in what was seen.
 
     Parameters
     ----------
     customers, transactions, customer, since, time, amount, until : as in `acquisition`; who never paid counts
-    cost : number or Statement, to win a customer; of a finding of `cost_ratios` its cac, with its interval
-    margin : float, part of a payment that is margin, returns taken off
-    min_rows : int, fewest customers who must have been seen for a month
+    cost : number, to win a customer, or a finding of `cost_ratios` with its interval
+    margin, min_rows : part of a payment that is margin, returns taken off; fewest customers to be seen for a month
 
     Raises
     ------
@@ -355,44 +322,36 @@ def payback(
     A new customer has paid back 20.00 EUR after ...
     """
     require_share("confidence", confidence)
-    events, survey = as_table(transactions), as_survey(customers)
-    price, spread = _price(cost, confidence)
-    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        rows = ask(INCOME)
-    merged, new = joined_since(survey, customer or events.roles.get("customer"), since, rows["day"].min(), end)
+    survey, (price, spread) = as_survey(customers), _price(cost, confidence)
+    with payments(transactions, until, customer=customer, time=time, amount=amount) as paid:
+        rows = paid.ask(INCOME)
+    merged, new = joined_since(survey, paid.customer, since, rows["day"].min(), paid.end)
     joined = merged["since"][new].reset_index(drop=True)
     rows["row"] = ids_of(rows["customer"]).map(pd.Series(range(len(joined)), merged["_id"][new]))
     rows = rows.dropna(subset="row").astype({"row": int})
     rows["k"] = np.floor((rows["day"] - joined[rows["row"]].to_numpy()).dt.days / MONTH).astype(int)
-    seen, floor = np.floor((end - joined).dt.days.to_numpy() / MONTH), max(min_rows, survey.min_base, events.min_base)
+    seen = np.floor((paid.end - joined).dt.days.to_numpy() / MONTH)
+    floor = max(min_rows, survey.min_base, paid.events.min_base)
     months = int(np.sort(seen)[::-1][floor - 1]) if len(seen) >= floor else 0
     say.refuse_if(months < 1, "few_seen", floor=floor, n=len(seen))
     known, income = (np.arange(months) < seen[:, None]).astype(float), np.zeros((len(seen), months))
     rows = rows[(rows["k"] >= 0) & (rows["k"] < np.minimum(seen, months)[rows["row"]])]
     np.add.at(income, (rows["row"], rows["k"]), margin * rows["amount"])
     totals = resampled(np.hstack([income, known]), n_boot=n_boot, seed=seed)
-    draws = np.cumsum(totals[:, :months] / totals[:, months:], axis=1)
-    so_far = np.cumsum(income.sum(axis=0) / known.sum(axis=0))
-    prices = price * np.exp(spread * np.random.default_rng(seed).normal(size=len(draws)))
-    month, tails = float(_first_month(so_far, price)), [(1 - confidence) / 2, (1 + confidence) / 2]
-    low, high = np.quantile(_first_month(draws, prices[:, None]), tails, method="inverted_cdf")
-    band, n = np.quantile(draws, tails, axis=0), known.sum(axis=0).astype(int)
-    table = pd.DataFrame(dict(age=np.arange(1, months + 1), earned=so_far, conf_low=band[0], conf_high=band[1], n=n))
+    draws, n = np.cumsum(totals[:, :months] / totals[:, months:], axis=1), known.sum(axis=0).astype(int)
+    so_far = np.cumsum(income.sum(axis=0) / n)
+    prices = price * np.exp(spread * np.append(0.0, np.random.default_rng(seed).normal(size=len(draws))))
+    reached, tails = at_least(np.vstack([so_far, draws]), prices[:, None]), [(1 - confidence) / 2, (1 + confidence) / 2]
+    month, *months_of = np.where(reached.any(axis=1), 1.0 + np.argmax(reached, axis=1), np.inf)
+    low, high = np.quantile(months_of, tails, method="inverted_cdf")
+    table = pd.DataFrame({"age": np.arange(1, months + 1), "earned": so_far})
+    table = table.assign(**dict(zip(ENDS[1:], np.quantile(draws, tails, axis=0))), n=n)
     key = "not_paid_back" if np.isinf(month) else "paid_back_open" if np.isinf(high) else "paid_back"
-    known = dict(cost=price, unit=events.currency or shared.NO_CURRENCY, seen=months, margin=so_far[-1])
-    known |= ends("month", month, low, high)
-    summary = {"n": len(seen), "method": say["payback_method"], "payback": month}
-    summary["established"] = bool(np.isfinite(high))
-    axes = say["payback_x"], say("payback_y", unit=events.currency or "money"), say["payback_unit"]
-    more = dict(figure=dict(x="age", columns={"earned": "o-"}, across=price, axes=axes), found={}, checks=checks)
-    question = "payback", "margin", None, table, summary
-    return shared.statement(([key], known, confidence), question, source=events, **more)
-
-
-def _first_month(path, price) -> np.ndarray:
-    """Return the first month in which a path reaches the price; infinite where it never does."""
-    reached = at_least(path, price)
-    return np.where(reached.any(axis=-1), 1 + np.argmax(reached, axis=-1), np.inf)
+    known = dict(cost=price, unit=paid.unit, seen=months, margin=so_far[-1], **ends("month", month, low, high))
+    summary = {"n": int(n[0]), "method": say["payback_method"], "payback": month}
+    question = "payback", "margin", None, table, summary | dict(established=bool(np.isfinite(high)))
+    figure = dict(x="age", columns={"earned": "o-"}, dashed=("axhline", price), axes="payback")
+    return statement([key], known, confidence, *question, source=paid.events, found=paid.checks, figure=figure)
 
 
 def _price(cost, confidence) -> tuple[float, float]:

@@ -16,28 +16,26 @@ from cxresearch.errors import require_choice, require_share
 from cxresearch.findings import ENDS, Statement, ends, interval
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hide_cells
-from cxresearch.programme import shared
-from cxresearch.programme.shared import ids_of, payments, resampled, say
-from cxresearch.survey import Survey, as_survey, as_table
+from cxresearch.programme.shared import PERIODS, elapsed, ids_of, payments, resampled, say, statement
+from cxresearch.survey import Survey, as_survey
 
 BAND = 0.9, 1.11  # of actual over predicted purchases on hold-out
 RUNAWAY = 1e3  # a parameter so large tells of no heterogeneity, not of a value
+ENDLESS = 1e4  # of a and b: where leaving does not vary they run away together, and end at a bound that all find alike
 STEPS = 6  # of the horizon, each discounted from its middle
 TERMS = ("actual", "predicted", "actual_over_predicted", "error", "error_of_history", "clv")
-DAYS = ", days AS (SELECT customer, moment::DATE AS day, sum(amount) AS value FROM paid WHERE amount >= 0 GROUP BY ALL)"
-BUYING = """SELECT customer, (count(*) FILTER (day < '{cut}') - 1)::DOUBLE AS x, date_diff('day', min(day), '{cut}') - 1 AS age,
-  date_diff('day', min(day), max(day) FILTER (day < '{cut}')) AS last, (count(*) FILTER (day >= '{cut}'))::DOUBLE AS later,
-  sum(value) FILTER (day < '{cut}') - arg_min(value, day) AS money
-FROM days GROUP BY customer HAVING min(day) < '{cut}' ORDER BY customer"""
-RENEWING = """, due AS (SELECT customer, date_diff('{period}', min(day) OVER (PARTITION BY customer), day) AS k,
-  date_diff('{period}', min(day) OVER (PARTITION BY customer), DATE '{cut}') - 1 AS age, value FROM days),
+BUYING = """SELECT customer, (count(*) FILTER (day < '{cut}') - 1)::DOUBLE AS x,
+  date_diff('day', first, '{cut}') - 1 AS age, date_diff('day', first, max(day) FILTER (day < '{cut}')) AS last,
+  (count(*) FILTER (day >= '{cut}'))::DOUBLE AS later, sum(value) FILTER (day < '{cut}') - arg_min(value, day) AS money
+FROM days WHERE first < '{cut}' GROUP BY customer, first ORDER BY customer"""
+RENEWING = """, due AS (SELECT customer, date_diff('{period}', first, day) AS k, value,
+  date_diff('{period}', first, DATE '{cut}') - 1 AS age FROM days),
 kept AS (SELECT *, dense_rank() OVER (PARTITION BY customer ORDER BY k) - 1 = k AS met FROM due WHERE age >= 0)
 SELECT customer, (count(DISTINCT k) FILTER (met AND k <= age) - 1)::DOUBLE AS x, any_value(age) AS age, x AS last,
   (count(DISTINCT k) FILTER (met AND k > age))::DOUBLE AS later, x * avg(value) AS money
 FROM kept GROUP BY customer ORDER BY customer"""
-# Rows are customers, or cells of alike ones: x events after the first, the last at t of T observed.
-Model = namedtuple("Model", "names scores expected alive history")
-Fit = namedtuple("Fit", "theta loglik influence")  # influence (n, p) of a customer of each row on the logs of theta
+# Rows are cells of customers who are alike: x events after the first, the last at t of T observed.
+Model = namedtuple("Model", "names scores expected alive history starts")
 
 
 def _bg_nbd(theta, x, t, T):
@@ -65,7 +63,7 @@ def _bg_nbd_alive(theta, x, t, T):
 
 
 def _bg_nbd_expected(theta, x, t, T, more):
-    """Return purchases expected in `more` time: Euler's form of 2F1, small however large x, the plain one for large a."""
+    """Return purchases expected in `more` time: Euler's form of 2F1, small for large x, the plain one for large a."""
     r, alpha, a, b = theta
     a = a + 1e-7 * (abs(a - 1) < 1e-7)
     z = more / (alpha + T + more)
@@ -94,34 +92,29 @@ def _gamma_gamma(theta, x, m, _):
     p, q, scale = theta
     whole, shape, money = np.log(scale + m * x), p * x + q, np.log(m) + np.log(x)
     loglik = gammaln(shape) - gammaln(p * x) - gammaln(q) + q * np.log(scale) + p * x * money
-    loglik -= np.log(m) + shape * whole
     slopes = (
         x * (digamma(shape) - digamma(p * x) + money - whole),
         digamma(shape) - digamma(q) + np.log(scale) - whole,
         q / scale - shape / (scale + m * x),
     )
-    return loglik, np.stack(slopes, axis=1)
-
-
-def gamma_gamma_mean(theta, x, m):
-    """Return the mean payment expected of a customer with x payments of m on average; 0 payments: the mean of all."""
-    p, q, scale = theta
-    return p * (scale + m * x) / (p * x + q - 1)
+    return loglik - np.log(m) - shape * whole, np.stack(slopes, axis=1)
 
 
 MODELS = {
     "bg_nbd": Model(
         ("r", "alpha", "a", "b"), _bg_nbd, _bg_nbd_expected, _bg_nbd_alive,
-        lambda x, T, more, counts: x / np.maximum(T, 1 / 7) * more,
+        lambda x, T, more, counts: x / np.maximum(T, 1 / 7) * more, lambda t: [(0.5, 5.0, 0.5, 2.0)],
     ),
     "sbg": Model(
         ("a", "b"), _sbg, _sbg_expected, lambda theta, x, t, T: (x >= T) * 1.0,
         lambda x, T, more, counts: np.where(x < T, 0.0, more * (counts @ x) / (counts @ np.minimum(x + 1, T))),
+        lambda t: [(1.0, 1.0)],
+    ),  # of Gamma-Gamma, x are payments and t their mean; its likelihood has runaway ridges
+    "gamma_gamma": Model(
+        ("p", "q", "scale"), _gamma_gamma, None, None, None,
+        lambda t: [(p, q, (q - 1) * t / p) for p, q in ((1.0, 2.0), (6.0, 4.0), (2.0, 10.0))],
     ),
-    "gamma_gamma": Model(("p", "q", "scale"), _gamma_gamma, None, None, None),
 }  # fmt: skip
-ENDLESS = 1e4  # of a and b: where leaving does not vary they run away together, and end at a bound that all find alike
-STARTS = {"bg_nbd": [(0.5, 5.0, 0.5, 2.0)], "sbg": [(1.0, 1.0)]}
 
 
 def slope(total, theta, step: float = 1e-4) -> np.ndarray:
@@ -130,33 +123,51 @@ def slope(total, theta, step: float = 1e-4) -> np.ndarray:
     return np.array([(total(theta * np.exp(s)) - total(theta * np.exp(-s))) / (2 * step) for s in ways])
 
 
-def fit(name: str, x, t, T, counts=None) -> Fit:
-    """Return the parameters that maximise the likelihood of rows that stand for `counts` customers.
-
-    Of Gamma-Gamma, x are payments and t their mean: the best of three starts, as the likelihood has runaway ridges.
+class Fitted:
+    """A model fitted to customers by maximum likelihood, alike ones as one cell: ``theta``, ``loglik``, ``influence``
+    (n, p) of customers on the logs of theta, none on what stands at its bound.
     """
-    most = np.array([np.log(ENDLESS) if part in ("a", "b") else 16.0 for part in MODELS[name].names])
-    scores, counts = MODELS[name].scores, np.ones(len(x)) if counts is None else counts
-    money = [(p, q, (q - 1) * np.mean(t) / p) for p, q in ((1.0, 2.0), (6.0, 4.0), (2.0, 10.0))]
 
-    def target(log):
-        with np.errstate(all="ignore"):
-            loglik, slopes = scores(np.exp(log), x, t, T)
-        return -(counts @ loglik) / counts.sum(), -(counts @ slopes) * np.exp(log) / counts.sum()
+    def __init__(self, name: str, x, t, T):
+        alike = pd.DataFrame({"x": x, "t": t, "T": T}).groupby(["x", "t", "T"])
+        cells = alike.size().reset_index(name="count").astype(float)
+        *self.cells, self.counts = cells.to_numpy().T.copy()
+        self.model, self.cell = MODELS[name], alike.ngroup().to_numpy()
+        scores, counts, n = self.model.scores, self.counts, self.counts.sum()
 
-    given = dict(jac=True, bounds=[(-16, limit) for limit in most], method="L-BFGS-B")
-    given["options"] = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}
-    log = min((optimize.minimize(target, np.log(s), **given) for s in STARTS.get(name, money)), key=lambda f: f.fun).x
-    for _ in range(3):  # Newton's last steps
-        hessian = slope(lambda theta: target(np.log(theta))[1], np.exp(log), 1e-5)
-        free = log < most - 1e-6
-        hessian = (hessian + hessian.T)[np.ix_(free, free)] / 2
-        move = np.linalg.lstsq(hessian, target(log)[1][free], rcond=1e-12)[0]
-        log[free] -= move if np.abs(move).max() < 0.1 else 0.0
-    loglik, slopes = scores(np.exp(log), x, t, T)
-    influence = np.zeros((len(x), len(log)))  # none of what stands at its bound
-    influence[:, free] = (slopes * np.exp(log))[:, free] @ np.linalg.inv(counts.sum() * hessian)
-    return Fit(np.exp(log), float(counts @ loglik), influence)
+        def target(log):
+            with np.errstate(all="ignore"):
+                loglik, slopes = scores(np.exp(log), *self.cells)
+            return -(counts @ loglik) / n, -(counts @ slopes) * np.exp(log) / n
+
+        most = np.array([np.log(ENDLESS) if part in ("a", "b") else 16.0 for part in self.model.names])
+        given = dict(jac=True, bounds=[(-16, limit) for limit in most], method="L-BFGS-B")
+        given["options"] = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}
+        tried = (optimize.minimize(target, np.log(s), **given) for s in self.model.starts(counts @ self.cells[1] / n))
+        log = min(tried, key=lambda found: found.fun).x
+        for _ in range(3):  # Newton's last steps
+            hessian = slope(lambda theta: target(np.log(theta))[1], np.exp(log), 1e-5)
+            free = log < most - 1e-6
+            hessian = (hessian + hessian.T)[np.ix_(free, free)] / 2
+            move = np.linalg.lstsq(hessian, target(log)[1][free], rcond=1e-12)[0]
+            log[free] -= move if np.abs(move).max() < 0.1 else 0.0
+        self.theta = np.exp(log)
+        loglik, slopes = scores(self.theta, *self.cells)
+        self.loglik, influence = float(counts @ loglik), np.zeros_like(slopes)
+        influence[:, free] = (slopes * self.theta)[:, free] @ np.linalg.inv(n * hessian)
+        self.influence = influence[self.cell]
+
+    def parameters(self) -> pd.DataFrame:
+        """Return the parameters with intervals by robust errors of their logs; none for those that run away."""
+        away, pair = self.theta >= RUNAWAY, np.isin(self.model.names, ("a", "b"))  # a pair has but a ratio
+        known = np.where(away | (pair & (away & pair).any()), np.nan, self.theta)
+        reach = np.exp(1.96 * np.sqrt(np.sum(self.influence**2, axis=0)))
+        return pd.DataFrame({"term": self.model.names, **ends("estimate", known, known / reach, known * reach)})
+
+    def expected(self, edges, discount=(1.0,), theta=None) -> np.ndarray:
+        """Return purchases expected of each customer up to the edges, each step discounted."""
+        upto = [self.model.expected(self.theta if theta is None else theta, *self.cells, edge) for edge in edges]
+        return (np.diff(np.array(upto), axis=0, prepend=0.0).T @ discount)[self.cell]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -166,40 +177,13 @@ class Lifetime(Statement):
     customers: pd.DataFrame = None
 
     def augment(self, table, *, customer: str) -> Survey:
-        """Return customers with ``expected`` purchases over the horizon, ``alive`` and ``clv``.
-
-        ``alive``, the chance of being a customer still, is missing for those who bought once: the model says 1 of each of
-        them and cannot know. ``clv`` is missing where it is not established.
+        """Return customers with ``expected`` purchases over the horizon, ``alive`` and ``clv``, missing where it is not
+        established; ``alive`` is missing for those who bought once: the model says 1 of each and cannot know.
         """
         survey = as_survey(table)
         told = self.customers.assign(_id=ids_of(self.customers["customer"])).drop(columns="customer")
         rows = survey.table.assign(_id=ids_of(survey.table[customer]))
         return survey.with_table(rows.merge(told, on="_id", how="left").drop(columns="_id"))
-
-
-class FittedModel:
-    """A model fitted to customers, alike ones as one: what it expects of each, and their influence on its parameters."""
-
-    def __init__(self, name, rows, unit):
-        alike = rows.groupby(["x", "last", "age"])
-        cells = alike.size().reset_index(name="count").astype(float)
-        self.model, self.cell, self.counts = MODELS[name], alike.ngroup().to_numpy(), cells["count"].to_numpy()
-        self.cells = tuple(cells[c].to_numpy() / by for c, by in (("x", 1), ("last", unit), ("age", unit)))
-        self.fit = fit(name, *self.cells, self.counts)
-        self.theta, self.influence = self.fit.theta, self.fit.influence[self.cell]
-
-    def parameters(self) -> pd.DataFrame:
-        """Return the parameters with intervals by robust errors of their logs; none for those that run away."""
-        away, pair = self.theta >= RUNAWAY, np.isin(self.model.names, ("a", "b"))  # a pair has but a ratio
-        known = np.where(away | (pair & (away & pair).any()), np.nan, self.theta)
-        reach = np.exp(1.96 * np.sqrt(np.sum(self.influence**2, axis=0)))
-        found = dict(term=self.model.names, estimate=known, conf_low=known / reach, conf_high=known * reach)
-        return pd.DataFrame(found)
-
-    def expected(self, edges, discount=(1.0,), theta=None) -> np.ndarray:
-        """Return purchases expected of each customer up to the edges, each step discounted."""
-        upto = [self.model.expected(self.theta if theta is None else theta, *self.cells, edge) for edge in edges]
-        return (np.diff(np.array(upto), axis=0, prepend=0.0).T @ discount)[self.cell]
 
 
 def _held_out(told, later, ahead, chance, confidence) -> tuple[pd.Series, np.ndarray]:
@@ -217,32 +201,39 @@ def _held_out(told, later, ahead, chance, confidence) -> tuple[pd.Series, np.nda
 
 
 def _worth(final, rows, length, horizon, discount_rate, stands, chance, confidence) -> tuple:
-    """Return money to come per customer with the interval of the parameters, what is known of each, checks of the money."""
-    x = final.cells[0][final.cell]
-    alive = np.where(final.cells[0] > 0, final.model.alive(final.theta, *final.cells), np.nan)[final.cell]
-    customers = dict(customer=rows["customer"], expected=final.expected([length]), alive=alive, clv=np.nan)
-    paid, found = ((x > 0) & (rows["money"] > 0)).to_numpy(), {}
+    """Return money to come per customer with the parameters' interval, what is known of each, checks of the money."""
+    x, contract = final.cells[0][final.cell], final.model is MODELS["sbg"]  # whose payment is known
+    alive = np.where(x > 0, final.model.alive(final.theta, *final.cells)[final.cell], np.nan)
+    customers = rows[["customer"]].assign(expected=final.expected([length]), alive=alive, clv=np.nan)
+    paid, found, spent = ((x > 0) & (rows["money"] > 0)).to_numpy(), {}, None
     mean = np.where(paid, rows["money"], 0.0) / np.maximum(x, 1)
-    spent = Fit(np.zeros(0), 0.0, np.zeros((paid.sum(), 0)))  # a contract's payment is known
-    value = lambda theta: np.where(paid, mean, mean[paid].mean())  # noqa: E731
-    if final.model is MODELS["bg_nbd"]:
+    if not contract:
         varied = paid.any() and np.ptp(x[paid]) * np.ptp(mean[paid]) > 0
         bound = round(float(np.corrcoef(x[paid], mean[paid])[0, 1]), 3) if varied else 0.0
-        spent = fit("gamma_gamma", x[paid], mean[paid], x[paid]) if paid.any() else Fit((np.inf, 0), 0.0, None)
         found["bound"] = bound, abs(bound) <= 0.2, "stops"
-        if spent.theta[0] > RUNAWAY or spent.theta[1] <= 1:
+        spent = Fitted("gamma_gamma", x[paid], mean[paid], x[paid]) if paid.any() else None
+        if spent is None or spent.theta[0] > RUNAWAY or spent.theta[1] <= 1:
             found["money"] = say["runaway"], False, "stops"
-        value = lambda theta: gamma_gamma_mean(theta, np.where(paid, x, 0.0), mean)  # noqa: E731
     if not (stands and all(ok for _, ok, _ in found.values())):
-        return (np.nan,) * 3, pd.DataFrame(customers), found
+        return np.full(3, np.nan), customers, found
+
+    def value(theta):  # the mean payment expected of a customer
+        if contract:
+            return np.where(paid, mean, mean[paid].mean())
+        p, q, scale = theta
+        return p * (scale + mean * x) / (p * x * paid + q - 1)
+
+    def coming(theta):
+        return final.expected(np.linspace(0, length, STEPS + 1)[1:], discount, theta)
+
     discount = (1 + discount_rate) ** -((np.arange(STEPS) + 0.5) * horizon / 12 / STEPS)
-    coming = lambda theta: final.expected(np.linspace(0, length, STEPS + 1)[1:], discount, theta)  # noqa: E731
-    expected, each = coming(final.theta), value(spent.theta)
+    expected, each = coming(final.theta), value(spent and spent.theta)
     totals = expected * each + final.influence @ slope(lambda theta: each @ coming(theta), final.theta)
-    totals[paid] += spent.influence @ slope(lambda theta: value(theta) @ expected, spent.theta)
+    if spent:
+        totals[paid] += spent.influence @ slope(lambda theta: value(theta) @ expected, spent.theta)
     draws = resampled(np.column_stack([totals, np.ones(len(x))]), **chance)
-    ends = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
-    return ((expected @ each) / len(x), *ends), pd.DataFrame(customers | dict(clv=expected * each)), found
+    span = percentile_interval(draws[:, 0] / draws[:, 1], confidence)
+    return np.array([expected @ each / len(x), *span]), customers.assign(clv=expected * each), found
 
 
 def fit_lifetime(
@@ -252,16 +243,15 @@ def fit_lifetime(
     """Return what a customer is worth over the months to come, if the model foretells what it was not shown.
 
     Established only if the interval of actual over predicted lies within 0.9 to 1.11 and the mean error by customer is
-    below that of each one's own history; ``clv`` is missing otherwise. Its interval is that of the parameters times that
-    of actual over predicted: the parameters' alone is none of a prediction. ``further``: ``parameters``, ``holdout``.
+    below that of each one's history. The interval of ``clv`` is the parameters' times that of actual over predicted.
 
     Parameters
     ----------
     transactions, customer, time, amount, until : as in `acquisition`; the purchases of a customer on one day are one
     holdout : float, last part of the record, 0-1, that the model must foretell
-    horizon, margin, discount_rate : int, float, float, months; part of a payment that is margin; per year
+    horizon, margin, discount_rate : months; part of a payment that is margin; per year
     model : {"bg_nbd", "sbg"}, customers who leave unseen; or who pay once every `period` until they leave
-    n_boot, min_rows : int, resamples of customers (parameters take one Newton step in each); fewest customers to fit
+    n_boot, min_rows : resamples of customers (parameters take one Newton step in each); fewest customers to fit
 
     Raises
     ------
@@ -273,16 +263,16 @@ def fit_lifetime(
     Customer lifetime value is not established: ...
     """
     require_choice("model", model, ("bg_nbd", "sbg"))
+    require_choice("period", period, PERIODS)
     for name, value in (("confidence", confidence), ("holdout", holdout)):
         require_share(name, value)
-    events, buying, chance = as_table(transactions), model == "bg_nbd", dict(n_boot=n_boot, seed=seed)
-    with payments(transactions, until, customer=customer, time=time, amount=amount) as (ask, end, checks):
-        start = ask("SELECT min(moment) AS first FROM paid")["first"][0]
+    buying, chance = model == "bg_nbd", dict(n_boot=n_boot, seed=seed)
+    with payments(transactions, until, customer=customer, time=time, amount=amount) as paid:
+        start, end = paid.ask("SELECT min(moment) AS first FROM source")["first"][0], paid.end
         cut = (start + (1 - holdout) * (end - start)).ceil("D")
         if not buying:
-            cut, end = (m.to_period(shared.PERIODS[period]).start_time for m in (cut, end))
-        sql = DAYS + (BUYING if buying else RENEWING)
-        found = [ask(sql.format(cut=m.date(), period=period)) for m in (cut, end)]
+            cut, end = (m.to_period(PERIODS[period]).start_time for m in (cut, end))
+        found = [paid.ask(BUYING if buying else RENEWING, end, cut=m.date(), period=period) for m in (cut, end)]
     # by what they did, not by id: pseudonyms sort otherwise in every run, and the bootstrap draws by place
     found = [rows[rows["age"] >= (not buying)].sort_values(list(rows)[1:], kind="stable") for rows in found]
     past, whole = (rows.reset_index(drop=True) for rows in found)
@@ -291,29 +281,29 @@ def fit_lifetime(
     unit, ahead, length = 7.0, (end - cut).days / 7, horizon * 365.25 / 12 / 7
     if not buying:
         later = end + pd.DateOffset(months=horizon)
-        steps = [shared.steps_between(*days, period) for days in ((cut, end), (end, later))]
+        steps = [elapsed(*days, period) for days in ((cut, end), (end, later))]
         unit, ahead, length = 1.0, steps[0], max(steps[1], 1)
-    told, final = FittedModel(model, past, unit), FittedModel(model, whole, unit)
+    told, final = (Fitted(model, rows["x"], rows["last"] / unit, rows["age"] / unit) for rows in (past, whole))
     said, predicted = _held_out(told, past["later"].to_numpy(), ahead, chance, confidence)
     close, better = BAND[0] <= said["low"] and said["high"] <= BAND[1], said["error"] < said["history"]
     clv, customers, more = _worth(final, whole, length, horizon, discount_rate, close and better, chance, confidence)
     customers["clv"] *= margin
-    clv, stands = margin * np.array(clv) * (1, min(said["low"], 1), max(said["high"], 1)), bool(np.isfinite(clv[0]))
+    clv, stands = margin * clv * (1, min(said["low"], 1), max(said["high"], 1)), bool(np.isfinite(clv[0]))
     table = pd.DataFrame({"term": TERMS, "estimate": [*said[:5], clv[0]]}).assign(conf_low=np.nan, conf_high=np.nan)
     table.loc[[2, 5], ENDS[1:]] = [said[["low", "high"]].tolist(), clv[1:]]
     past = past.assign(earlier=np.minimum(past["x"], 7).astype(int), predicted=predicted)
     means = dict(actual=("later", "mean"), predicted=("predicted", "mean"), n=("later", "size"))
-    groups = hide_cells(past.groupby("earlier").agg(**means).reset_index(), min_base=events.min_base, keys=("earlier",))
-    spread, key = interval(said["low"], said["high"], confidence, 2), "worth" if stands else "worth_open"
-    key = "worth_no_money" if close and better and not stands else key
+    groups = past.groupby("earlier").agg(**means).reset_index()
+    groups = hide_cells(groups, min_base=paid.events.min_base, keys=("earlier",))
+    key = "worth" if stands else "worth_no_money" if close and better else "worth_open"
     known = {**said, **ends("clv", *clv), **ends("ratio", *said[["ratio", "low", "high"]]), "horizon": horizon}
-    known |= dict(unit=events.currency or shared.NO_CURRENCY, events=say["of_" + model])
-    gap, axes = float(said["error"] - said["history"]), [say[f"foretold_{part}"] for part in ("x", "y", "unit")]
+    known |= dict(unit=paid.unit, events=say["of_" + model])
+    gap, spread = float(said["error"] - said["history"]), interval(said["low"], said["high"], confidence, 2)
+    found = paid.checks | dict(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) | more
     summary = {"n": len(past), "method": say["model_" + model], "established": stands}
-    return shared.statement(
-        ([key, f"{key}_more"], known, confidence), ("fit_lifetime", "clv", None, table, summary), source=events, checks=checks,
-        found=dict(foretold=(spread, close, "stops"), gap_error=(gap, better, "stops")) | more, kind=Lifetime,
-        labels={term: say["name_" + term] for term in TERMS}, hidden=groups["n"].isna().sum(), customers=customers,
-        further={"parameters": told.parameters(), "holdout": groups},
-        figure=dict(columns={"actual": "o", "predicted": "-"}, x="earlier", of="holdout", axes=axes),
+    return statement(
+        [key, f"{key}_more"], known, confidence, "fit_lifetime", "clv", None, table, summary, kind=Lifetime,
+        source=paid.events, found=found, further={"parameters": told.parameters(), "holdout": groups},
+        figure=dict(of="holdout", x="earlier", columns={"actual": "o", "predicted": "-"}, axes="foretold"),
+        customers=customers,
     )  # fmt: skip

@@ -1,5 +1,6 @@
-"""What the seven questions share: one reader of payments, refusals, checks, periods, resamples, money, one figure."""
+"""What the seven questions share: tables read by roles, payments, checks, periods, resamples, one figure."""
 
+from collections import namedtuple
 from contextlib import contextmanager
 from functools import partial
 
@@ -8,27 +9,30 @@ import pandas as pd
 
 from cxresearch.errors import require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, Statement, interval, words
+from cxresearch.findings import Check, Statement, words
 from cxresearch.inference.events import amount_sql, opened, quoted, require_one_id_type, time_sql
-from cxresearch.survey import as_survey, as_table
+from cxresearch.survey import Survey, as_survey, as_table
 
 say = words(__package__)
-
 PERIODS = {"week": "W", "month": "M", "quarter": "Q", "year": "Y"}
-NO_CURRENCY = "(currency not stated)"
+Payments = namedtuple("Payments", "ask end checks events customer unit")
+DAYS = """WITH days AS (SELECT customer, moment::DATE AS day, min(moment::DATE) OVER (PARTITION BY customer) AS first,
+  sum(value) AS value FROM source WHERE value IS NOT NULL AND moment < TIMESTAMP '{end}' GROUP BY 1, 2) """
 
 
-def checked(**found) -> tuple[Check, ...]:
-    """Return checks from name=(value, ok) or (value, ok, level); what they are called and their limits are words."""
-    said = ((say["check_" + k], value, say["limit_" + k], bool(ok), *level) for k, (value, ok, *level) in found.items())
-    return tuple(Check(*row) for row in said)
-
-
-def statement(told, question, *, source, found, checks=(), hidden=0, figure=None, kind=Statement, **more):
-    """Return keys, values and confidence as the finding of a question, with its checks and a figure or options of `lines`."""
-    more |= dict(source=source, suppressed=int(hidden))
-    more["figure"] = partial(lines, **figure) if isinstance(figure, dict) else figure
-    return kind.of(say, *told, *question, (*checks, *checked(**found)), **more)
+def statement(keys, known, confidence, *question, source, found, figure=None, kind=Statement, **more):
+    """Return what is told of a question. `found`: its checks, name=(value, ok) or (value, ok, level), named and limited
+    in words; rows without n are hidden; `figure` may be options of `lines`, whose axes are words, too.
+    """
+    table, further = question[3], more.get("further", {})
+    named = {term: say["name_" + term] for term in table.iloc[:, 0] if f"name_{term}" in say}
+    hidden = sum(int(part["n"].isna().sum()) for part in (table, *further.values()) if "n" in part)
+    said = ((say["check_" + k], v, say["limit_" + k], bool(ok), *level) for k, (v, ok, *level) in found.items())
+    if isinstance(figure, dict):
+        axes = [say.told(f"{figure['axes']}_{part}", **known) for part in ("x", "y", "unit")]
+        figure = partial(lines, **figure | dict(axes=axes))
+    more = dict(suppressed=hidden, labels=named | dict(source.labels), figure=figure) | more
+    return kind.of(say, keys, known, confidence, *question, tuple(Check(*row) for row in said), source=source, **more)
 
 
 def moment(name: str, value) -> pd.Timestamp:
@@ -38,55 +42,54 @@ def moment(name: str, value) -> pd.Timestamp:
     return found
 
 
-def columns_of(table, where: str, **given) -> list[str]:
-    """Return the columns that have the roles given, as they are named or as the table says."""
-    columns = {role: column or table.roles.get(role) for role, column in given.items()}
-    lacking = next((role for role, column in columns.items() if column is None), None)
-    say.refuse_if(lacking, "no_column", where=where, role=lacking)
-    return list(columns.values())
-
-
-@contextmanager
-def payments(transactions, until, **given):
-    """Yield `ask`, which answers SQL on the payments before `until`, `paid` (customer, moment, amount), its end and checks.
-
-    Without `until` the record ends with the day of the last payment.
-    """
-    events = as_table(transactions)
-    customer, time, amount = columns_of(events, "the payments", **given)
-    require_one_id_type(events.data, customer)
-    with opened(events.data) as source:
-        require_columns(source, customer, time, amount, where="transactions")
-        day, value = time_sql(source, time, None), amount_sql(source, amount)
-        rows = f"SELECT {quoted(customer)} AS customer, {day} AS moment, {value} AS amount FROM source"
-        whole = "customer IS NOT NULL AND moment IS NOT NULL AND amount IS NOT NULL"
-        counts = f"SELECT max(moment) FILTER ({whole})::DATE + 1, count(*) FILTER (NOT ({whole})) FROM ({rows})"
-        last, lost = source.query("source", counts).fetchall()[0]
-        say.refuse_if(last is None, "no_payment", until=until)
-        end = moment("until", last if until is None else until)
-        paid = f"WITH paid AS (SELECT * FROM ({rows}) WHERE {whole} AND moment < TIMESTAMP '{end}')"
-        ask = lambda sql: source.query("source", f"{paid} {sql}").df()  # noqa: E731
-        say.refuse_if(not ask("SELECT count(*) AS n FROM paid")["n"][0], "no_payment", until=end.date())
-        yield ask, end, checked(incomplete=(lost, lost == 0))
-
-
-def steps_between(start, end, period: str) -> int:
+def elapsed(start, end, period: str) -> int:
     """Return how many periods lie between those of two days."""
     return (end.to_period(PERIODS[period]) - start.to_period(PERIODS[period])).n
 
 
-def complete_until(ask, until: pd.Timestamp, period: str) -> pd.Timestamp:
-    """Return the first moment of the period that is not observed to its end.
-
-    The record ends at `until`, or earlier, where it falls silent for longer than it ever did before.
+@contextmanager
+def relation(table, where: str, **columns):
+    """Yield the relation over a table, its columns called by their roles, and those columns, as named or as the table
+    says; `time` and `amount...` are read, or refused.
     """
-    require_choice("period", period, tuple(PERIODS))
-    day = ask("SELECT DISTINCT moment::DATE AS day FROM paid ORDER BY 1")["day"]
-    silence = day.diff().max() if len(day) > 1 else pd.Timedelta(days=1)
-    end = min(until, day.iloc[-1] + silence).to_period(PERIODS[period]).start_time
-    ends = dict(first=day.iloc[0].date(), last=day.iloc[-1].date(), period=period)
-    say.refuse_if(steps_between(day.iloc[0], end, period) < 2, "one_period", **ends)
-    return end
+    about = table if isinstance(table, Survey) else as_table(table)
+    columns = {role: column or about.roles.get(role) for role, column in columns.items()}
+    lacking = next((role for role, column in columns.items() if column is None), None)
+    say.refuse_if(lacking, "no_column", where=where, role=lacking)
+    with opened(about.table if isinstance(about, Survey) else about.data, named=where.split()[-1]) as source:
+        require_columns(source, *columns.values(), where=where)
+        read = {"time": partial(time_sql, time_zone=None), "amount": amount_sql}
+        named = {role: read.get(role.rstrip("0123456789")) for role in columns}
+        said = {role: how(source, columns[role]) if how else quoted(columns[role]) for role, how in named.items()}
+        yield source.project(", ".join(f"{sql} AS {role}" for role, sql in said.items())), columns
+
+
+@contextmanager
+def payments(transactions, until, period=None, **given):
+    """Yield `ask`, which answers SQL on each customer's payments of one moment (`net`, and `value` without returns)
+    before `until`, by default the day after the last; the end, of complete periods where a period is given; checks.
+    """
+    events = as_table(transactions)
+    with relation(events, "transactions", **given) as (rows, columns):
+        require_one_id_type(events.data, columns["customer"])
+        paid = rows.filter("customer IS NOT NULL AND time IS NOT NULL AND amount IS NOT NULL")
+        last, n = paid.aggregate("max(time)::DATE + 1, count(*)").fetchall()[0]
+        lost = rows.count("*").fetchall()[0][0] - n
+        say.refuse_if(not n, "no_payment", until=until)
+        end = moment("until", last if until is None else until)
+        sums = "customer, time AS moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value"
+        paid = paid.filter(f"time < TIMESTAMP '{end}'").aggregate(sums)
+        ask = lambda sql, end=end, **of: paid.query("source", (DAYS + sql).format(end=end, **of)).df()  # noqa: E731
+        say.refuse_if(ask("SELECT 1 FROM source LIMIT 1").empty, "no_payment", until=end.date())
+        if period:  # the record ends at `until`, or earlier, where it falls silent for longer than it ever did before
+            require_choice("period", period, PERIODS)
+            day = ask("SELECT DISTINCT moment::DATE AS day FROM source ORDER BY 1")["day"]
+            silence = day.diff().max() if len(day) > 1 else pd.Timedelta(days=1)
+            end = min(end, day.iloc[-1] + silence).to_period(PERIODS[period]).start_time
+            ends = dict(first=day.iloc[0].date(), last=day.iloc[-1].date(), period=period)
+            say.refuse_if(elapsed(day.iloc[0], end, period) < 2, "one_period", **ends)
+        known = events, columns["customer"], events.currency or say["no_currency"]
+        yield Payments(ask, end, dict(incomplete=(lost, lost == 0)), *known)
 
 
 def ids_of(column) -> pd.Series:
@@ -94,25 +97,14 @@ def ids_of(column) -> pd.Series:
     return pd.Series(column).astype(str).str.strip().str.replace(r"^(-?\d+)\.0$", r"\1", regex=True)
 
 
-def names_of(times, period: str) -> np.ndarray:
-    """Return what periods are called: 2024-05, 2024Q2, 2024."""
-    return pd.Series(times).dt.to_period(PERIODS[period]).astype(str).to_numpy()
-
-
 def resampled(columns, sample=None, *, n_boot: int, seed) -> np.ndarray:
-    """Return the totals (B, k) of columns (n, k) in the replicates of a sample; without one every row is drawn alike."""
+    """Return the totals (B, k) of columns (n, k) in the replicates of a sample, by default of rows drawn alike."""
     sample = sample or as_survey(pd.DataFrame(index=range(len(columns)))).sample()
     return np.concatenate([weights @ columns for weights in sample.replicates(n_boot, seed=seed)])
 
 
-def span_of(low, high, confidence, decimals=2) -> str:
-    """Return an interval in words, also where it has no ends."""
-    ended = np.isfinite(low) and np.isfinite(high)
-    return interval(low, high, confidence, decimals) if ended else "an interval without ends"
-
-
-def lines(finding, ax, *, x, columns, axes, of="tidy", across=None, upright=None):
-    """Draw columns (name -> style) of a table over x, the band of a single one, and dashed lines."""
+def lines(finding, ax, *, x, columns, axes, of="tidy", dashed=None):
+    """Draw columns (name -> style) of a table over x, a single one's band; `dashed`: a method of the axes, a place."""
     table, ax = finding.tables()[of], axes_or_new(ax)
     counted = pd.api.types.is_numeric_dtype(table[x])
     at = table[x] if counted else np.arange(len(table))
@@ -120,9 +112,8 @@ def lines(finding, ax, *, x, columns, axes, of="tidy", across=None, upright=None
         ax.fill_between(at, table["conf_low"], table["conf_high"], color=PALETTE[0], alpha=0.15, linewidth=0)
     for (column, style), colour in zip(columns.items(), (PALETTE[0], QUIET, PALETTE[1])):
         ax.plot(at, table[column], style, color=colour, markersize=4, label=say.get("line_" + column))
-    for draw, value in ((ax.axhline, across), (ax.axvline, upright)):
-        if value is not None:
-            draw(value, color=QUIET, linestyle="--", linewidth=1)
+    if dashed:
+        getattr(ax, dashed[0])(dashed[1], color=QUIET, linestyle="--", linewidth=1)
     if not counted:
         some = at[:: max(len(at) // 6, 1)]
         ax.set_xticks(some, table[x].iloc[some])
