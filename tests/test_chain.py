@@ -1,5 +1,7 @@
 """The service-profit chain: published numbers, planted truths, nulls, refusals."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -214,6 +216,12 @@ def test_what_goes_ahead_is_covered_and_the_reverse_is_a_null(draws, units):
 def test_first_only_in_the_next_period_and_where_the_lead_is_nothing(truth, units, established, said):
     found = cx.lead_lag_units(panel(np.random.default_rng(4), units, **truth), **ORDER)
     assert found.sentence().startswith(said) and found.established is established
+
+
+def test_thousands_of_units_take_seconds():
+    made, start = panel(np.random.default_rng(1), 6000, 3), time.process_time()
+    assert cx.lead_lag_units(made, **ORDER).glance()["units"].item() == 6000
+    assert time.process_time() - start < 10, "errors by unit must not ask each pair of units"
 
 
 @draws(40, 2_000)
