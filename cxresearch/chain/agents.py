@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import special, stats
 
 from cxresearch import digits
-from cxresearch.chain.units import opened, require_once, say
+from cxresearch.chain.units import opened, say
 from cxresearch.errors import require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, over_waves, titled
 from cxresearch.findings import Check, Statement, ends, listing, number
@@ -37,14 +37,9 @@ RULES = {2: (3, 2, 2.0), 3: (5, 4, 1.0), 4: (8, 8, 0.0)}  # of so many points so
 def rated_contacts(responses, interactions, *, rating, within_days: int = 30) -> Survey:
     """Return the ratings with the contact that each is about: its agent, channel, time, ``month`` and ``occasion``.
 
-    Joined by the id ``contact``, or else to the last contact of ``customer`` before the answer, which a check says.
-    Refused: no rating has a contact, or an id names two.
-
-    Parameters
-    ----------
-    responses : Survey, with the column `rating`
-    interactions : Table or DataFrame, one row per contact, with ``time``
-    within_days : int, how long before the answer a contact without an id may lie
+    `interactions` has one row per contact, with its ``time``. Where both tables name the ``contact``, it is joined by this
+    id; else a rating is of the last contact of the ``customer`` in `within_days` before the answer, and a check says so.
+    Refused: no rating has a contact, or an id stands twice.
 
     Examples
     --------
@@ -60,7 +55,6 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
     contacts["time"] = pd.to_datetime(contacts["time"]).astype("datetime64[ns]")
     contacts = contacts.sort_values("time", kind="stable")
     if named:
-        require_once(contacts[contacts[by].isin(rated[by])], by, where="interactions")
         found, how = rated.drop(columns="time", errors="ignore").merge(contacts, on=by), "named by id"
     else:
         require_columns(rated, by, asked, where="responses")
@@ -71,6 +65,8 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
         found = pd.merge_asof(rated, dated, **sides).dropna(subset=["time"])
         how = f"the customer's last within {within_days} days before the answer"
     say.refuse_if(found.empty, "no_contact", rating=rating, days=within_days)
+    if named:
+        opened(contacts[contacts[by].isin(found[by])], by, once="interactions")  # each rating is of one contact
     occasion = found[by] if named else found[by].astype(str) + " " + found["time"].astype(str)
     found = found.assign(month=found["time"].dt.strftime("%Y-%m"), occasion=occasion).reset_index(drop=True)
     found.attrs["checks"] = (Check("the contact of a rating", how, "named by id", named),)
@@ -151,13 +147,9 @@ def rater_agreement(
 ) -> Statement:
     """Return whether raters of the same cases agree: Krippendorff's alpha, its interval by resampling cases.
 
+    `sheet` has one row per `case` and `rater`; `level` is nominal (`item` holds codes), ordinal or interval (numbers).
     Established where the lower end reaches 2/3, below which Krippendorff draws no conclusion. Refused: a rater rated a
     case twice, fewer than two raters, fewer than ten cases that two rated.
-
-    Parameters
-    ----------
-    sheet, item, rater, case : Table or DataFrame, one row per case and rater, and its columns
-    level : {"nominal", "ordinal", "interval"}, marks are numbers, or codes where the level is nominal
 
     Examples
     --------
@@ -189,8 +181,8 @@ def rater_agreement(
 
 
 def chance_limit(kind: str, centre: float, base, error, tail: float) -> np.ndarray:
-    """Return the normal limit of a mean; of a share or rate the binomial or Poisson one, interpolated: (r - (F(r) - tail)
-    / f(r)) / base, r the least count whose distribution reaches the tail (Spiegelhalter 2005).
+    """Return the normal limit of a mean; of a share or rate (r - (F(r) - tail) / f(r)) / base, binomial or Poisson, r the
+    least count whose distribution reaches the tail (Spiegelhalter 2005).
     """
     if kind == "mean":
         return centre + stats.norm.ppf(tail) * error

@@ -51,14 +51,13 @@ class Opened(Survey):
     def found(self, *question, keys, summary, known, checks=(), left=None, figure=None, **drawn) -> Statement:
         """Return function, outcome, group and table as a finding; `left` says what was left out, and how often."""
         what, hidden = left or ("", 0)
-        out = [Check(f"{what}, left out", hidden, "0", not hidden, "info")] if left else []
+        out = [Check(f"{what}, left out", hidden, "0", not hidden, "info")] * bool(left)
+        question = *question, summary, (*checks, *out, *self.checks)
         options = dict(source=self, suppressed=hidden, figure=figure, drawn=drawn)
-        return Statement.of(
-            say, keys, known, self.confidence, *question, summary, (*checks, *out, *self.checks), **options
-        )
+        return Statement.of(say, keys, known, self.confidence, *question, **options)
 
 
-def opened(data, *keys, numbers, confidence: float = 0.95, once="", gaps: bool = False) -> Opened:
+def opened(data, *keys, numbers=(), confidence: float = 0.95, once="", gaps: bool = False) -> Opened:
     """Return the rows that know all `keys` and (but for `gaps`) `numbers`, these as floats; None asks for nothing.
 
     `once` is what a table is called whose first keys, a unit and a period or the like, may not stand twice.
@@ -76,8 +75,9 @@ def opened(data, *keys, numbers, confidence: float = 0.95, once="", gaps: bool =
         checks += (Check("weights", weight, "rows with a weight above zero count alike here", False, "info"),)
         table = table[table[weight] != 0]
     table = table.dropna(subset=keys if gaps else [*keys, *numbers]).reset_index(drop=True)
-    if once:
-        require_once(table, *keys[:2], where=once)
+    twice = table[keys[0]][table.duplicated(keys[:2])].tolist() if once else []
+    within = f" in one {keys[1]}" if len(keys) > 1 else ""
+    say.refuse_if(twice, "twice", where=once, unit=keys[0], value=next(iter(twice), None), within=within)
     known = dict(labels=source.labels, min_base=source.min_base, condition=getattr(source, "condition", ""))
     person = getattr(source, "respondent", None) or getattr(source, "person", None)
     return Opened(table, respondent=person, confidence=confidence, checks=checks, **known)
@@ -88,16 +88,8 @@ def floats(table: pd.DataFrame, column) -> pd.Series:
     given = table[column] if is_numeric_dtype(table[column]) else table[column].astype(object)
     values = pd.to_numeric(given, errors="coerce").astype(float)
     text = (values.isna() & given.notna()).to_numpy()
-    first = dict(row=text.argmax(), value=next(iter(given[text]), None)) if text.any() else {}
-    say.refuse_if(text.any(), "no_numbers", column=column, **first)
+    say.refuse_if(text.any(), "no_numbers", column=column, row=text.argmax(), value=given.iloc[text.argmax()])
     return values
-
-
-def require_once(table: pd.DataFrame, unit, *within, where: str) -> None:
-    """Refuse a unit that has two rows (within a period)."""
-    twice = table[unit][table.duplicated([unit, *within])].tolist()
-    within = f" in one {within[0]}" if within else ""
-    say.refuse_if(twice, "twice", where=where, unit=unit, value=next(iter(twice), None), within=within)
 
 
 def over_periods(table: pd.DataFrame, unit, period, columns, lag: int) -> dict[tuple, np.ndarray]:
@@ -112,22 +104,12 @@ def over_periods(table: pd.DataFrame, unit, period, columns, lag: int) -> dict[t
     return {(column, at): wide[column].shift(by, axis=1).where(known).to_numpy(float) for column, at, by in moves}
 
 
-def called(key: tuple) -> str:
-    """Return the words for a column at a time."""
-    return " ".join(map(str, key)).strip()
-
-
-def together(s: dict, keys) -> np.ndarray:
-    """Return where all of `keys` are known, (units, periods)."""
-    return np.all([~np.isnan(s[key]) for key in keys], axis=0)
-
-
 def standardised(s: dict, *keys) -> dict:
     """Return `keys`, where all are known, less their mean and in standard deviations."""
-    known, found = together(s, keys), {}
+    known, found = ~np.any([np.isnan(s[key]) for key in keys], axis=0), {}
     for key in keys:
         seen = pd.Series(s[key][known])
-        say.refuse_if(not seen.std() > 0, "no_variance", name=called(key))
+        say.refuse_if(not seen.std() > 0, "no_variance", name=" ".join(map(str, key)).strip())
         found[key] = np.where(known, (s[key] - seen.mean()) / seen.std(), np.nan)
     return found
 
@@ -136,11 +118,12 @@ def slopes(s: dict, y, *columns, confidence: float, effects: bool = False) -> di
     """Return the slope of `y` on the first of `columns`, the others given, clustered by unit (CR2, and t with its degrees
     of freedom); with `effects` each period has an intercept.
     """
-    known = together(s, (y, *columns))
+    known = ~np.any([np.isnan(s[key]) for key in (y, *columns)], axis=0)
     unit, period = np.nonzero(known)
     each = pd.get_dummies(period).to_numpy(dtype=float) if effects else np.ones((len(unit), 1))
-    X, outcome = np.column_stack([*(s[column][known] for column in columns), each]), s[y][known]
-    named = dict(y=called(y), x=called(columns[0]), units=len(np.unique(unit)), n=len(X))
+    X, outcome = np.column_stack([*(s[key][known] for key in columns), each]), s[y][known]
+    named = {at: " ".join(map(str, key)).strip() for at, key in (("y", y), ("x", columns[0]))}
+    named |= {"units": len(np.unique(unit)), "n": len(X)}
     say.refuse_if(named["units"] < 3, "no_units", **named)
     slope, _, rank, _ = np.linalg.lstsq(X, outcome, rcond=None)
     say.refuse_if(rank < X.shape[1] or rank == len(X), "no_freedom", **named)
@@ -166,10 +149,6 @@ def unit_panel(
     answers : Survey, its waves are the periods, `answers_unit` its column of units where that has another name
     items : columns of the answers (None is none): weighted means, missing under `min_answers` persons or the floor
 
-    Raises
-    ------
-    DataProblem : no unit and period is in both, or a unit stands twice in a period.
-
     Examples
     --------
     >>> responses = (study := cx.open_study("data/example/study.yml")).described(study.responses)
@@ -190,14 +169,14 @@ def unit_panel(
         means[item] = (cells["score"].sum() / cells["weight"].sum()).where(cells["person"].nunique() >= least)
     means = pd.DataFrame(means).dropna(how="all").reset_index()
     few = np.zeros(len(own), dtype=bool) if n is None else ~(own[n] >= floor).to_numpy()  # nor where nobody knows
-    as_given = staff.table.dropna(subset=[unit, period])[~few]
-    shown = as_given.assign(unit=as_given[unit].astype(str), period=as_given[period].astype(str))
+    shown = staff.table.dropna(subset=[unit, period])[~few]
+    shown[keys] = shown[[unit, period]].astype(str)
     panel = shown.drop(columns=items, errors="ignore").merge(means, on=keys)
     have = (listing(t[key].unique()[:3]) for t in (shown, rows) for key in keys)
     have = dict(zip(("there", "then", "here", "now"), have), unit=unit, period=period, floor=least)
     say.refuse_if(panel.empty, "no_panel", **have)
-    left = Check("rows of fewer employees than the floor, left out", int(few.sum()), "0", not few.any(), "info")
-    panel.attrs["checks"] = (left,)
+    left = "rows of fewer employees than the floor, left out", int(few.sum()), "0", not few.any(), "info"
+    panel.attrs["checks"] = (Check(*left),)
     return replace(staff, data=panel, labels={**survey.labels, **staff.labels}, min_base=floor)
 
 
@@ -207,7 +186,7 @@ def unit_reliability(
     """Return how far means of units can be told from chance: ICC with interval, reliability of each unit's mean.
 
     ICC(1) = (MSB - MSW) / (MSB + (k - 1) MSW), k = (N - sum n^2/N)/(J - 1), interval from F; reliability of a mean
-    n r / (1 + n r), r the ratio of variances by REML (Searle et al. 1992).
+    n r / (1 + n r), r the ratio of variances by REML (Searle et al. 1992). Two means must be large enough.
 
     Parameters
     ----------
@@ -215,10 +194,6 @@ def unit_reliability(
     item, unit, period : columns
     n, sd : columns of means: how many answered, and their standard deviation; else stability over periods is given
     min_answers : int, means of fewer persons (or than the floor) are left out and counted
-
-    Raises
-    ------
-    DataProblem : text for numbers, a unit twice in a period where rows are means, fewer than two large enough means.
 
     Examples
     --------
@@ -275,16 +250,8 @@ def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0
 
     Least squares of standard scores with period effects, CR2 errors by unit. Established where the next period given
     the present, or the difference within units (Mundlak 1978), excludes zero (Holm), and the period *before* does not go
-    with the cause: then something lasting lies behind both. Under 30 units the numbers are a description.
-
-    Parameters
-    ----------
-    panel : Table or DataFrame, one row per unit and period
-    cause, outcome, unit, period : columns
-
-    Raises
-    ------
-    DataProblem : one period, a unit twice in a period, a column without variance, or none within units.
+    with the cause: then something lasting lies behind both. Under 30 units the numbers are a description. Refused: one
+    period, a unit twice in a period of `panel`, a column without variance, or without any within units.
 
     Examples
     --------
@@ -297,8 +264,8 @@ def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0
     x, y = s[cause, ""], s[outcome, ""]
     own = pd.DataFrame(np.where(np.isnan(y), np.nan, x)).mean(axis=1).to_numpy()[:, None]
     s |= {(cause, "between units"): own + 0 * x, (cause, "within units"): x - own}
-    asked = {key: [({"x": cause, "y": outcome}[at[0]], at[2:]) for at in row[1:]] for key, row in TERMS.items()}
-    rows = {key: slopes(s, *columns, confidence=confidence, effects=True) for key, columns in asked.items()}
+    role, asked = {"x": cause, "y": outcome}, dict(confidence=confidence, effects=True)
+    rows = {key: slopes(s, *((role[at[0]], at[2:]) for at in row[1:]), **asked) for key, row in TERMS.items()}
     lead, back = (rows[key]["conf_low"] * rows[key]["conf_high"] > 0 for key in ("lead", "back"))
     units = rows["now"]["units"]
     p = adjusted_p_values([rows[key]["p_value"] for key in ("next", "within")], correction="holm")
@@ -310,12 +277,10 @@ def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0
         known |= ends(key, *(row[end] for end in ENDS))
     summary = {"units": units, "n": rows["now"]["n"], "established": first}
     summary["method"] = "standard scores, period effects, CR2 by unit"
-    checked, limit = "the period before does not go with the cause (p of the lead)", f"at least {level}"
-    checks = [
-        Check("units", units, f"at least {UNITS}", units >= UNITS, "stops"),
-        Check(checked, rows["lead"]["p_value"], limit, not lead, "stops"),
-        Check("the reverse, given the past", rows["back"]["p_value"], "information", not back, "info"),
-    ]
+    lasting = "the period before does not go with the cause (p of the lead)"
+    checks = [Check("units", units, f"at least {UNITS}", units >= UNITS, "stops")]
+    checks += [Check(lasting, rows["lead"]["p_value"], f"at least {level}", not lead, "stops")]
+    checks += [Check("the reverse, given the past", rows["back"]["p_value"], "information", not back, "info")]
     table = pd.DataFrame([{"term": TERMS[key][0], **row} for key, row in rows.items()])
     told = dict(keys=keys if units >= UNITS else ["few units"], summary=summary, known=known, checks=checks, line=0)
     told["unit"] = f"{given.label(outcome)}, standard deviations per standard deviation of {given.label(cause)}"
@@ -333,15 +298,10 @@ def service_profit_chain(
 
     Parameters
     ----------
-    panel : Table or DataFrame, one row per unit and period
+    panel, unit, period : Table or DataFrame, one row per unit and period, and its columns
     steps : columns, the chain in its order, such as engagement, quality, satisfaction, profit; None is left out
-    unit, period : columns
     lag : int, periods by which the first step comes before the rest
-    reliability : mapping column -> reliability of its means, optional
-
-    Raises
-    ------
-    DataProblem : one period where a lag is asked for, a unit twice in a period, a reliability outside 0-1.
+    reliability : mapping column -> reliability of its means, 0-1, optional
 
     Examples
     --------
@@ -385,10 +345,8 @@ def service_profit_chain(
         keys += ["indirect"]
     keys += ["noisy"] if noisy else [] if trust else ["raw only"]
     value, sure, level = listing(noisy) if trust else "unknown", bool(trust) and not noisy, "stops" if noisy else "care"
-    checks = [
-        Check("units", units, f"at least {UNITS}", enough, "stops"),
-        Check(f"reliability of each side known, at least {NOISY}", value, "none below", sure, level),
-    ]
+    checks = [Check("units", units, f"at least {UNITS}", enough, "stops")]
+    checks += [Check(f"reliability of each side known, at least {NOISY}", value, "none below", sure, level)]
     drawn = "correlation of unit means" + (f"; {first} {lag} periods before" if lag else "")
     told = dict(keys=keys, summary=summary, known=known, checks=checks, names=names, line=0, unit=drawn)
     return given.found("service_profit_chain", steps[:3][-1], None, found, **told)
