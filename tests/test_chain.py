@@ -1,5 +1,7 @@
 """The service-profit chain: published numbers, planted truths, nulls, refusals."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -216,6 +218,12 @@ def test_first_only_in_the_next_period_and_where_the_lead_is_nothing(truth, unit
     assert found.sentence().startswith(said) and found.established is established
 
 
+def test_thousands_of_units_take_seconds():
+    made, start = panel(np.random.default_rng(1), 6000, 3), time.process_time()
+    assert cx.lead_lag_units(made, **ORDER).glance()["units"].item() == 6000
+    assert time.process_time() - start < 10, "errors by unit must not ask each pair of units"
+
+
 @draws(40, 2_000)
 def test_nothing_goes_first_and_no_chain_holds_where_nothing_is_planted(draws):
     def one(rng):
@@ -239,6 +247,21 @@ def test_links_are_corrected_for_what_is_known_of_reliability():
     assert raw.sentence().startswith("All 2 links hold between 60 units") and raw.tidy()["corrected"].isna().all()
     assert raw.sentence().endswith("no correlation is corrected for it.") and raw.established is True
     assert noisy.established is False and noisy.sentence().endswith("Reliability of x is under 0.6: too noisy to link.")
+
+
+def test_columns_may_have_any_name_and_a_step_named_twice_is_one():
+    made = panel(np.random.default_rng(5), ahead=0.8).rename(columns={"x": "mood", "y": "sales"})
+    odd = made.assign(x=1.0, y="none", own=0, apart="a")
+    asked = dict(unit="unit", period="period")
+    alone, beside = (cx.lead_lag_units(t, cause="mood", outcome="sales", **asked) for t in (made, odd))
+    pd.testing.assert_frame_equal(alone.tidy(), beside.tidy())
+    named = odd.rename(columns={"mood": "apart", "sales": "x", "apart": "mood", "x": "sales"})
+    pd.testing.assert_frame_equal(cx.lead_lag_units(named, cause="apart", outcome="x", **asked).tidy(), alone.tidy())
+    once, twice = (
+        cx.service_profit_chain(made, steps=s, **CHAIN) for s in (["mood", "sales"], ["mood", "mood", "sales"])
+    )
+    pd.testing.assert_frame_equal(once.tidy(), twice.tidy())
+    assert twice.sentence().startswith("All 1 links hold")
 
 
 def monthly(rng):
@@ -294,6 +317,12 @@ REFUSED = [
     (cx.lead_lag_units, panel(np.random.default_rng(1), 2), ORDER, "y and x are known together in 2 units; 3 are needed at least"),
     (cx.lead_lag_units, panel(np.random.default_rng(1)).assign(x=1.0), ORDER,
      "x has one value in all units and periods: nothing goes with it"),
+    (cx.lead_lag_units, panel(np.random.default_rng(1)).assign(calm=3.0), ORDER | {"cause": "calm"},
+     "calm has one value in all units and periods: nothing goes with it"),
+    (cx.lead_lag_units, panel(np.random.default_rng(1)).assign(x=lambda t: t["unit"] % 7), ORDER,
+     "60 units and 480 rows do not tell x within units from what else y is compared by: nothing is left to say how sure its slope is"),
+    (cx.lead_lag_units, panel(np.random.default_rng(1), 3, 2), ORDER,
+     "3 units and 3 rows do not tell x from what else y after is compared by: nothing is left to say how sure its slope is"),
     (cx.agent_consistency, RATED, AGENTS,
      "0 of 8 agents have 10 ratings or more from 1 persons or more; 5 are needed to say how much agents differ"),
     (cx.agent_consistency, RATED.assign(score="good"), AGENTS,
@@ -314,6 +343,14 @@ REFUSED = [
      "reliability of x is 1.4; it lies above 0 and at most at 1"),
     (cx.service_profit_chain, panel(np.random.default_rng(1)), CHAIN | {"steps": "xy", "lag": 8},
      "lag=8 must be a whole number of periods, from 0 to 7"),
+    *((cx.service_profit_chain, panel(np.random.default_rng(1)), CHAIN | {"steps": "xy", "lag": lag},
+       f"lag={lag} must be a whole number of periods, from 0 to 7") for lag in (True, 1.0, 1.5, -1)),
+    (cx.service_profit_chain, panel(np.random.default_rng(1)), CHAIN | {"steps": "xx"}, "steps=['x']: a chain has two steps or more"),
+    (cx.unit_panel, STAFF, dict(answers=cx.as_survey(SAID.table.assign(q="good"), wave="wave"), items=["q"], answers_unit="shop"),
+     "q must hold numbers; row 0 and others hold text, such as 'good'"),
+    (cx.rated_contacts, pd.DataFrame({"contact": ["c1"], "q": 5}),
+     dict(interactions=pd.DataFrame({"contact": ["c1", "c1"], "time": "2025-01-01", "agent": ["X", "Y"]}), rating="q"),
+     "interactions: contact 'c1' stands twice; keep one row"),
 ]  # fmt: skip
 
 
@@ -331,6 +368,8 @@ def test_employees_under_the_floor_and_units_of_few_answers_are_hidden():
     answers, staff = cx.as_survey(answers, wave="wave", min_base=10), cx.as_table(staff, min_base=10)
     made = cx.unit_panel(staff, answers, items=["q"], answers_unit="shop", n="n")
     assert made.table["unit"].tolist() == ["a"]
+    counted = staff.table.dropna().assign(n=lambda t: t["n"].astype(int))
+    assert cx.unit_panel(counted, answers, items=["q"], answers_unit="shop", n="n").table["n"].dtype == int
     many = panel(np.random.default_rng(1), ahead=0.6).assign(n=20)
     many.loc[many["unit"] == 3, "n"] = 4
     said = many.loc[many.index.repeat(12), ["unit", "period", "y"]].rename(columns={"period": "wave"})
@@ -356,5 +395,7 @@ def test_a_rating_is_joined_to_its_contact_or_to_the_last_before_it_and_this_is_
     assert last.attrs["checks"][0].value == "the customer's last within 30 days before the answer"
     named = cx.rated_contacts(answers.assign(contact=["c1", None, "c3"]), calls, rating="q").table
     assert dict(zip(named["q"], named["agent"])) == {5: "X", 7: "X"} and set(named["month"]) == {"2025-01"}
+    undated = cx.rated_contacts(answers.assign(contact=["c1", "c4", "c3"]), calls, rating="q").table
+    assert dict(zip(undated["q"], undated["agent"])) == {5: "X", 6: "Z", 7: "X"} and undated["month"].isna().sum() == 1
     with pytest.raises(cx.DataProblem, match="no rating 'q' has a contact: neither by id nor within 30 days"):
         cx.rated_contacts(answers.assign(contact="none"), calls, rating="q")

@@ -206,6 +206,26 @@ def test_stated_shares_are_met_or_not(own, verdict):
     assert few.tidy()["verdict"][0] == "not established" and few.established is False
 
 
+@pytest.mark.parametrize("dtype", ["str", "string", "object", "category", "Int64"])
+def test_a_threshold_is_a_number_however_answers_are_kept(dtype):
+    answers = pd.DataFrame({"q": [10] * 60 + [9] * 20 + [3] * 20}).assign(q=lambda t: t["q"].astype("Int64"))
+    answers.loc[:9, "q"] = pd.NA
+    kept = answers.assign(q=answers["q"].astype(dtype) if dtype != "object" else answers["q"].astype(str))
+    kept.loc[answers["q"].isna(), "q"] = None
+    found = cx.stated_shares(kept.rename(columns={"q": "a `q`"}), items={"a `q`": "9"}, quoted={"a `q`": 0.76})
+    assert found.tidy().loc[0, ["estimate", "n"]].tolist() == [pytest.approx(7 / 9), 90], "10 is more than 9"
+
+
+def test_definitions_that_select_the_same_people_of_an_outcome_are_one():
+    table = two_groups(36, 40, 16, 80).assign(also=lambda t: t["again"])
+    sevens = pd.DataFrame({"score": [7] * 40, "again": np.nan, "also": [1.0, 0.0] * 20})
+    found = cx.loyalty_ratios(pd.concat([table, sevens]), score="score", outcomes=["again", "also"])
+    asked = found.tidy().groupby("term")["definition"].agg(list)
+    assert asked["again"] == ["9 or more against at most 6"], "of those with a seven it is not known"
+    assert asked["also"] == ["9 or more against at most 6", "9 or more against all others"]
+    assert found.checks()["value"].iloc[-1] == 8, "at most 3, and 10 or more, are nobody"
+
+
 KINDS = {"a": "service", "b": "product", "c": "digital", "d": "personal"}
 
 
@@ -267,6 +287,13 @@ REFUSED = [
     (cx.loyalty_ratios, (TABLE,), dict(score="score", outcomes=["agian"]), "the survey has no column 'agian'; did you mean 'again'?"),
     (cx.stated_shares, (TABLE,), dict(items=["score"], quoted={"score": 0.5}),
      "score must be 0 or 1 (no or yes); found 4: name a threshold, or a condition such as score > 0"),
+    (cx.stated_shares, (TABLE.assign(score="high"),), dict(items={"score": 7}, quoted={"score": 0.5}),
+     "score must hold numbers; found high"),
+    (cx.stated_shares, (TABLE,), dict(items={"score": "high"}, quoted={"score": 0.5}),
+     "items= must give 'score' a threshold that is a number; found 'high'"),
+    (cx.loyalty_ratios, (TABLE.assign(score="high"),), RATIO, "score must hold numbers; found high"),
+    (cx.weigh_myths, (TABLE.assign(score=pd.Timestamp("2025-01-01")),), dict(outcome="score", kinds={"again": "service"}, seed=1),
+     "score must hold numbers; found 2025-01-01 00:00:00"),
     (cx.stated_shares, (TABLE,), dict(items=["again"], quoted={"again": 76}), "quoted= must give 'again' a share between 0 and 1; found 76"),
     (cx.said_and_did, (TABLE[:20],), dict(said="again", did="again"), "20 persons are known in again and again; 30 are needed"),
     (cx.weigh_myths, (TABLE,), dict(outcome="score", kinds={"again": "shop"}, seed=1),

@@ -26,6 +26,7 @@ MIN_AGENTS, TARGET, RELIABLE = 5, 0.7, 2 / 3
 BOUNDS = dict.fromkeys(("mean", "individuals"), (-np.inf, np.inf)) | dict.fromkeys(("share", "laney"), (0.0, 1.0))
 BOUNDS |= {"rate": (0.0, np.inf)}
 TAIL, WINSORISED = 0.1, 0.6787  # winsorised at each end; what that leaves of the variance of normal values
+LIMITS = {"limit2_low": 0.025, "limit2_high": 0.975, "limit3_low": 0.001, "limit3_high": 0.999}  # tails of a funnel
 SPAN = 1.128  # mean moving range of two normal values, in sd
 # Points of a stable process per false alarm, by rules (Champ & Woodall 1987, table 1).
 RUN_LENGTH = {"1": 370.40, "12": 225.44, "13": 166.05, "14": 152.73, "123": 132.89, "124": 122.05, "134": 105.78}
@@ -36,15 +37,9 @@ RULES = {2: (3, 2, 2.0), 3: (5, 4, 1.0), 4: (8, 8, 0.0)}  # of so many points so
 def rated_contacts(responses, interactions, *, rating, within_days: int = 30) -> Survey:
     """Return the ratings with the contact that each is about: its agent, channel, time, ``month`` and ``occasion``.
 
-    Parameters
-    ----------
-    responses : Survey, with the column `rating` and ``contact``, the id of what is rated; or ``customer`` and the day
-        of the answer: then the customer's last contact in `within_days` before it is taken, and a check says so
-    interactions : Table or DataFrame, one row per contact: ``contact`` or ``customer``, and ``time``
-
-    Raises
-    ------
-    DataProblem : no rating has a contact.
+    `interactions` has one row per contact, with its ``time``. Where both tables name the ``contact``, it is joined by this
+    id; else a rating is of the last contact of the ``customer`` in `within_days` before the answer, and a check says so.
+    Refused: no rating has a contact, or an id stands twice.
 
     Examples
     --------
@@ -53,24 +48,26 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
     """
     survey, contacts = as_survey(responses), as_table(interactions).table
     require_columns(survey.table, rating, where="responses")
-    rated = survey.table.dropna(subset=[rating])
+    rated, asked = survey.table.dropna(subset=[rating]), survey.asked_at or "asked_at"
     named = "contact" in rated and "contact" in contacts
     require_columns(contacts, "time", by := "contact" if named else "customer", where="interactions")
-    contacts = contacts[[c for c in contacts if c in (by, "time") or c not in rated]].dropna(subset=[by, "time"])
-    contacts = contacts.assign(time=pd.to_datetime(contacts["time"]).astype("datetime64[ns]"))
+    contacts = contacts[[c for c in contacts if c in (by, "time") or c not in rated]].dropna(subset=[by])
+    contacts["time"] = pd.to_datetime(contacts["time"]).astype("datetime64[ns]")
     contacts = contacts.sort_values("time", kind="stable")
     if named:
-        found = rated.merge(contacts, on=by)
-        occasion, how = found["contact"], "named by id"
+        found, how = rated.drop(columns="time", errors="ignore").merge(contacts, on=by), "named by id"
     else:
-        require_columns(rated, by, survey.asked_at or "asked_at", where="responses")
-        rated = rated.assign(answered=pd.to_datetime(rated[survey.asked_at]).astype("datetime64[ns]"))
-        rated = rated.dropna(subset=[by, "answered"]).sort_values("answered", kind="stable")
+        require_columns(rated, by, asked, where="responses")
+        rated = rated.assign(answered=pd.to_datetime(rated[asked]).astype("datetime64[ns]"))
+        rated = rated.drop(columns="time", errors="ignore").dropna(subset=[by, "answered"])
         sides = dict(left_on="answered", right_on="time", by=by, tolerance=pd.Timedelta(days=within_days))
-        found = pd.merge_asof(rated, contacts, **sides).dropna(subset=["time"])
-        occasion = found["customer"].astype(str) + " " + found["time"].astype(str)
+        rated, dated = rated.sort_values("answered", kind="stable"), contacts.dropna(subset=["time"])
+        found = pd.merge_asof(rated, dated, **sides).dropna(subset=["time"])
         how = f"the customer's last within {within_days} days before the answer"
     say.refuse_if(found.empty, "no_contact", rating=rating, days=within_days)
+    if named:
+        opened(contacts[contacts[by].isin(found[by])], by, once="interactions")  # each rating is of one contact
+    occasion = found[by] if named else found[by].astype(str) + " " + found["time"].astype(str)
     found = found.assign(month=found["time"].dt.strftime("%Y-%m"), occasion=occasion).reset_index(drop=True)
     found.attrs["checks"] = (Check("the contact of a rating", how, "named by id", named),)
     return survey.with_table(found)
@@ -81,21 +78,16 @@ def agent_consistency(
 ) -> Statement:
     """Return whether agents serve alike: the sd of their true means after case mix, and shrunken means.
 
-    Case mix by least squares within agents; then one-way REML, the interval from F. Shrunken means are BLUPs with their
-    prediction error. Contacts for reliability .7: (.7 / .3) s2 within / s2 between.
+    Case mix by least squares within agents; one-way REML, interval from F; BLUPs with their prediction error. Contacts
+    for reliability .7: (.7 / .3) s2 within / s2 between. Refused: fewer than five agents with enough ratings.
 
     Parameters
     ----------
     ratings : Survey, Table or DataFrame, one row per rating
-    score, agent : columns
-    case_mix : columns held constant as categories before agents are compared, such as topic, channel, month
+    score, agent, case_mix : columns; case mix is held constant as categories, such as topic, channel, month
     occasion : column, the contact that a rating is about: several ratings of one count as one, their mean
     worth_acting_on : float, points of sd between agents that would matter: "alike" where the upper end lies below it
     min_ratings : int, agents with fewer (or with fewer persons than the floor) are left out and counted
-
-    Raises
-    ------
-    TooFewRespondents : fewer than five agents have enough ratings.
 
     Examples
     --------
@@ -108,8 +100,8 @@ def agent_consistency(
     if occasion is not None:
         require_columns(table, occasion, where="ratings")
         of = person_codes(table[occasion])  # a rating whose occasion is not known is one of its own
-        table = table.assign(**{score: table.groupby(of)[score].transform("mean")})[~pd.Series(of).duplicated()]
-        given = replace(given, rows=table.reset_index(drop=True))
+        table[score] = table.groupby(of)[score].transform("mean")
+        given = replace(given, rows=(table := table[~pd.Series(of).duplicated()].reset_index(drop=True)))
     code, names = pd.factorize(table[agent])
     kept = (np.bincount(code, minlength=len(names)) >= min_ratings) & (given.base(code) >= given.min_base)
     have = dict(j=(j := int(kept.sum())), all=len(names), least=min_ratings, floor=given.min_base, needed=MIN_AGENTS)
@@ -128,27 +120,26 @@ def agent_consistency(
     league |= ends("estimate", drawn, drawn - half, drawn + half) | {"mean": plain[fitted.names] / fitted.n}
     league = pd.DataFrame(league | {"adjusted": fitted.means, "reliability": trust, "n": fitted.n})
     league = league.iloc[digits.descending(drawn, league["group"])].reset_index(drop=True)
-    if (
-        league["group"].astype(str).str.fullmatch("p[0-9a-f]{20}").all()
-    ):  # pseudonyms of this run say nothing to anybody
+    # A pseudonym is drawn anew for each study and says nothing to anybody; places in the league do.
+    if league["group"].astype(str).str.fullmatch("p[0-9a-f]{20}").all():
         league["group"] = [f"agent {k + 1}" for k in range(j)]
     sd, low, high = np.sqrt([fitted.between, *(fitted.within * max(r, 0.0) / (1 - r) for r in (icc.low, icc.high))])
     contacts = float(np.ceil(TARGET / (1 - TARGET) * fitted.within / fitted.between)) if sd > 0 else np.inf
     alike, differ = worth_acting_on is not None and high < worth_acting_on, icc.low > 0
     mix = f" after {listing(map(given.label, case_mix))}" if case_mix else ""
-    known = dict(score=given.label(score), worth=worth_acting_on, mix=mix, range=critical_value(0.95) * sd)
-    keys = ["alike" if alike else "differ" if differ else "agents open", "agents more" if sd > 0 else "agents none"]
     summary = ends("sd_between", sd, low, high) | {"sd_within": np.sqrt(fitted.within)}
     summary |= ends("icc", *icc[:3]) | {"contacts_needed": contacts, "agents": j, "n": len(values)}
     summary |= {"method": "one-way REML after case mix", "established": bool(alike or differ)}
     joined, each = asked - len(table), len(table) / given.base(np.zeros_like(code))[0]
-    checks = [Check("ratings that repeat an occasion, joined", joined, "0", not joined, "info")]
-    limit = "about 1: they count as independent"
-    checks += [Check("ratings a person", digits.rounded(each, 2), limit, bool(each <= 1.25))]
-    told = dict(keys=keys, summary=summary, known=known, checks=checks, line=fitted.mean)
-    told["left"] = "agents with too few ratings", len(names) - j
-    told["unit"] = f"{given.label(score)}: mean of the agent{mix}, drawn towards that of all"
-    return given.found("agent_consistency", score, agent, league, **told)
+    once = Check("ratings a person", digits.rounded(each, 2), "about 1: they count as independent", bool(each <= 1.25))
+    return given.found(
+        "agent_consistency", score, agent, league, summary=summary, line=fitted.mean,
+        keys=["alike" if alike else "differ" if differ else "agents open", "agents more" if sd > 0 else "agents none"],
+        known=dict(score=given.label(score), worth=worth_acting_on, mix=mix, range=critical_value(0.95) * sd),
+        checks=[Check("ratings that repeat an occasion, joined", joined, "0", not joined, "info"), once],
+        left=("agents with too few ratings", len(names) - j),
+        unit=f"{given.label(score)}: mean of the agent{mix}, drawn towards that of all",
+    )  # fmt: skip
 
 
 def rater_agreement(
@@ -156,17 +147,9 @@ def rater_agreement(
 ) -> Statement:
     """Return whether raters of the same cases agree: Krippendorff's alpha, its interval by resampling cases.
 
-    Agreement is established where the lower end reaches 2/3, below which Krippendorff draws no conclusion.
-
-    Parameters
-    ----------
-    sheet : Table or DataFrame, one row per case and rater
-    item, rater, case : columns
-    level : {"nominal", "ordinal", "interval"}, marks are numbers, or codes where the level is nominal
-
-    Raises
-    ------
-    DataProblem : a rater rated a case twice, fewer than two raters, fewer than ten cases that two rated.
+    `sheet` has one row per `case` and `rater`; `level` is nominal (`item` holds codes), ordinal or interval (numbers).
+    Established where the lower end reaches 2/3, below which Krippendorff draws no conclusion. Refused: a rater rated a
+    case twice, fewer than two raters, fewer than ten cases that two rated.
 
     Examples
     --------
@@ -186,18 +169,20 @@ def rater_agreement(
     draws = np.random.default_rng(seed).integers(0, n, (n_boot, n))
     alpha, *drawn = [krippendorff_alpha(marks[:, cases], level=level) for cases in (np.arange(n), *draws)]
     span = alpha, *map(float, percentile_interval(drawn, confidence))
-    row, agree = pd.DataFrame([{"term": item, **ends("estimate", *span), "n": n}]), span[1] >= RELIABLE
-    summary = {"n": n, "method": f"Krippendorff's alpha, {level}; bootstrap of cases", "established": agree}
-    told = dict(keys=["raters" if agree else "raters open"], summary=summary, line=RELIABLE)
-    told["known"] = ends("alpha", *span) | dict(item=given.label(item), raters=raters)
-    told["unit"] = "Krippendorff's alpha; dashed: 2/3, below which no conclusion is drawn"
-    told["checks"] = [Check("cases that two raters rated", n, "at least 30", n >= 30)]
-    return given.found("rater_agreement", item, None, row, **told)
+    agree = span[1] >= RELIABLE
+    return given.found(
+        "rater_agreement", item, None, pd.DataFrame([{"term": item, **ends("estimate", *span), "n": n}]),
+        keys=["raters" if agree else "raters open"], line=RELIABLE,
+        summary={"n": n, "method": f"Krippendorff's alpha, {level}; bootstrap of cases", "established": agree},
+        known=ends("alpha", *span) | dict(item=given.label(item), raters=raters),
+        checks=[Check("cases that two raters rated", n, "at least 30", n >= 30)],
+        unit="Krippendorff's alpha; dashed: 2/3, below which no conclusion is drawn",
+    )  # fmt: skip
 
 
 def chance_limit(kind: str, centre: float, base, error, tail: float) -> np.ndarray:
-    """Return the normal limit of a mean; of a share or rate the binomial or Poisson one, interpolated: (r - (F(r) - tail)
-    / f(r)) / base, r the least count whose distribution reaches the tail (Spiegelhalter 2005).
+    """Return the normal limit of a mean; of a share or rate (r - (F(r) - tail) / f(r)) / base, binomial or Poisson, r the
+    least count whose distribution reaches the tail (Spiegelhalter 2005).
     """
     if kind == "mean":
         return centre + stats.norm.ppf(tail) * error
@@ -213,19 +198,15 @@ def funnel(
     """Return which units lie outside limits that know their base and what units commonly differ by.
 
     Limits of shares and rates are exact, interpolated, and cut at 0 (a share's at 1). The units' own spread widens them,
-    from scores winsorised at a tenth of each end, so that outliers do not hide themselves. The verdict is Holm's over all units: without it 1 in 500 lies beyond 3 sd by chance alone.
+    from scores winsorised at a tenth of each end, so that outliers do not hide themselves. The verdict is Holm's over
+    all units: without it 1 in 500 lies beyond 3 sd by chance alone. Refused: shares outside 0-1, fewer than five units.
 
     Parameters
     ----------
     units : Table or DataFrame, one row per unit; those under the floor are left out and counted
-    value, base, unit : columns, cases, exposure or answers behind the value being the base
+    value, base, unit, sd : columns; base is the cases, exposure or answers behind a value, sd of a mean that of answers
     kind : {"share", "rate", "mean"}
-    sd : column, of a mean: the standard deviation of a unit's answers
     dispersion : {"additive", "multiplicative"}, a variance between units (Paule-Mandel), or a factor from the mean of z^2
-
-    Raises
-    ------
-    DataProblem : shares outside 0-1, a mean without sd, a unit twice, fewer than five units.
 
     Examples
     --------
@@ -239,11 +220,11 @@ def funnel(
     say.refuse_if(kind == "mean" and sd is None, "no_sd")
     given = opened(units, unit, numbers=[value, base, sd], confidence=confidence, once="the funnel")
     known, (low, high), seen = given.table[given.table[base] > 0], BOUNDS[kind], given.table[value]
-    ends_of = {"least": seen.min(), "most": seen.max(), "low": low, "high": high}
-    ends_of = {name: f"{end:g}" for name, end in ends_of.items()}
-    say.refuse_if(digits.outside(seen, low, high).any(), "beyond", value=value, kind=kind, **ends_of)
-    table = known[known[base] >= given.min_base]
-    k, hidden, y, n = len(table), len(known) - len(table), table[value].to_numpy(), table[base].to_numpy()
+    reach = {"least": seen.min(), "most": seen.max(), "low": low, "high": high}
+    reach = {name: f"{end:g}" for name, end in reach.items()}
+    say.refuse_if(digits.outside(seen, low, high).any(), "beyond", value=value, kind=kind, **reach)
+    table = known[known[base] >= given.min_base].reset_index(drop=True)
+    k, y, n = len(table), table[value].to_numpy(), table[base].to_numpy()
     say.refuse_if(k < 5, "few_in_funnel", k=k, value=value, floor=given.min_base)
     centre = float(n @ y / n.sum())
     spread = table[sd].to_numpy() if sd else np.sqrt(centre * (1 - centre) if kind == "share" else centre)
@@ -252,31 +233,30 @@ def funnel(
     z = (y - centre) / error
     winsorised = np.clip(z, *np.quantile(z, [TAIL, 1 - TAIL])) / np.sqrt(WINSORISED)
     size = np.sqrt(between_variance(winsorised * error, error**2))
-    wide, found = np.sqrt(1 + size**2 / error**2), pd.DataFrame({"unit": table[unit], "estimate": y, "base_size": n})
+    wide = np.sqrt(1 + size**2 / error**2)
     if dispersion == "multiplicative":
         wide = np.full(k, np.sqrt(max(np.mean(winsorised**2), 1.0)))
         size = wide[0] if wide[0] > 1 else 0.0
-    for name, tail in {"2_low": 0.025, "2_high": 0.975, "3_low": 0.001, "3_high": 0.999}.items():
-        reach = chance_limit(kind, centre, n, error, tail) - centre
-        found[f"limit{name}"] = np.clip(centre + wide * reach, low, high)
-    p = 2 * stats.t.sf(np.abs(z / wide), k - 1 if size else np.inf)
-    found["p_adjusted"] = p = adjusted_p_values(p, correction="holm")
-    clear = p < 1 - confidence
-    found["verdict"] = np.select([clear & (z > 0), clear], ["above", "below"], "inside").astype(object)
-    some, first = bool(clear.any()), given.label(found["unit"].iloc[int(p.argmin())])
-    summary = {"centre": centre, "overdispersion": float(np.mean(z**2)), "units": k}
-    summary |= {"n": int(n.sum()), "method": f"{kind} funnel, {dispersion} dispersion", "established": some}
-    keys = ["funnel" if some else "funnel calm", "centre", dispersion if size else "plain limits"]
-    told = dict(keys=keys, summary=summary, left=("units under the floor", hidden))
-    told["known"] = dict(first=first, k=int(clear.sum()), size=size, expected=0.002 * k)
-    found = found.reset_index(drop=True)
-    return given.found("funnel", value, unit, found, figure=_funnel_figure, unit=given.label(value), **told)
+    p = adjusted_p_values(2 * stats.t.sf(np.abs(z / wide), k - 1 if size else np.inf), correction="holm")
+    found, clear = {"unit": table[unit], "estimate": y, "base_size": n}, p < 1 - confidence
+    for name, tail in LIMITS.items():
+        found[name] = np.clip(centre + wide * (chance_limit(kind, centre, n, error, tail) - centre), low, high)
+    verdict = np.select([clear & (z > 0), clear], ["above", "below"], "inside").astype(object)
+    summary = {"centre": centre, "overdispersion": float(np.mean(z**2)), "units": k, "n": int(n.sum())}
+    summary |= {"method": f"{kind} funnel, {dispersion} dispersion", "established": bool(clear.any())}
+    return given.found(
+        "funnel", value, unit, pd.DataFrame(found | {"p_adjusted": p, "verdict": verdict}), summary=summary,
+        keys=["funnel" if clear.any() else "funnel calm", "centre", dispersion if size else "plain limits"],
+        known=dict(first=given.label(found["unit"][p.argmin()]), k=int(clear.sum()), size=size, expected=0.002 * k),
+        left=("units under the floor", len(known) - k), figure=_funnel_figure, unit=given.label(value),
+    )  # fmt: skip
 
 
 def _funnel_figure(finding, ax=None):
     """Draw values against their base within the limits; units that lie outside are named."""
     ax, t = axes_or_new(ax), finding.table.sort_values("base_size")
-    for column, style in (("limit2_low", ":"), ("limit2_high", ":"), ("limit3_low", "--"), ("limit3_high", "--")):
+    for column in LIMITS:
+        style = ":" if column.startswith("limit2") else "--"
         ax.plot(t["base_size"], t[column], linestyle=style, color=QUIET, linewidth=1)
     ax.axhline(finding.summary["centre"], color=QUIET, linewidth=1)
     out = t["verdict"] != "inside"
@@ -292,7 +272,8 @@ def process_chart(
 ) -> Statement:
     """Return where a process left its limits, and how many false alarms the rules raise by themselves.
 
-    A change is established where a point lies beyond 3 sd by Holm's p over all points: signals alone come at times.
+    Established where a point lies beyond 3 sd by Holm's p over all points: signals alone come at times. Refused: rules
+    without 1, and where no chart has two baseline periods that vary and one after them.
 
     Parameters
     ----------
@@ -301,10 +282,6 @@ def process_chart(
     kind : {"mean", "individuals", "share", "rate", "laney"}, X-bar with mean S, moving ranges, p, u, p' (Laney 2002)
     baseline : int, how many first periods set the centre and limits
     rules : 1 beyond 3 sd, always; 2 two of three beyond 2; 3 four of five beyond 1; 4 eight on one side
-
-    Raises
-    ------
-    DataProblem : rules without 1, fewer than two baseline periods, no variance in the baseline.
 
     Examples
     --------
@@ -330,14 +307,15 @@ def process_chart(
     worst, sure = found.iloc[int(np.argmin(p))], bool(p.min() < 1 - confidence)
     signals, expected, chosen = int((found["alarm"] != "none").sum()), len(found) / length, listing(sorted(rules))
     first = f"{given.label(worst['group'])} in {worst['wave']}" if by else worst["wave"]
-    known = dict(what=given.label(value), first=first, expected=expected, cells=len(found), rules=chosen)
     summary = {"baseline": baseline, "signals": signals, "run_length": length, "n": int(found["n"].sum())}
     summary |= {"method": f"{kind} chart, rules {chosen}", "established": sure}
     usual, few = f"about {number(expected, 1)}", bool(signals <= expected + 3 * np.sqrt(expected))
-    told = dict(keys=["signals" if sure else "signals open", "run length"], summary=summary, known=known)
-    told["checks"] = [Check("signals beyond the false alarms expected", signals, usual, few, "info")]
-    told |= dict(left=("points under the floor", int(hidden.sum())), figure=_chart_figure, unit=given.label(value))
-    return given.found("process_chart", value, by, found, **told)
+    return given.found(
+        "process_chart", value, by, found, keys=["signals" if sure else "signals open", "run length"], summary=summary,
+        known=dict(what=given.label(value), first=first, expected=expected, cells=len(found), rules=chosen),
+        checks=[Check("signals beyond the false alarms expected", signals, usual, few, "info")],
+        left=("points under the floor", int(hidden.sum())), figure=_chart_figure, unit=given.label(value),
+    )  # fmt: skip
 
 
 def _chart(cells: pd.DataFrame, kind: str, baseline: int, rules) -> pd.DataFrame | None:

@@ -1,3 +1,3 @@
 """Claims about customer experience, held against one's own data."""
 
-from cxresearch.claims.weighing import loyalty_ratios, published_claims, said_and_did, stated_shares, weigh_myths  # noqa: F401
+from cxresearch.claims.verdicts import loyalty_ratios, published_claims, said_and_did, stated_shares, weigh_myths  # noqa: F401

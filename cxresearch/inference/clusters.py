@@ -38,17 +38,17 @@ def cr2(X, residual, cluster, weights=None) -> tuple[np.ndarray, np.ndarray]:
     """
     root = np.sqrt(np.ones(len(X)) if weights is None else np.asarray(weights, dtype=float))
     Q, R = np.linalg.qr(X * root[:, None])
-    back, cluster, scores, own, through = np.linalg.inv(R), np.asarray(cluster), [], [], []
-    for rows in (cluster == g for g in np.unique(cluster)):
-        inside = Q[rows]
-        values, vectors = np.linalg.eigh(inside.T @ inside)  # (p, p): cheap however large the cluster
-        kept = np.where(1 - values > 1e-10, np.maximum(1 - values, 1e-300) ** -0.5, 0.0)
-        c = back @ (vectors * kept) @ vectors.T @ inside.T  # (p, n_g)
-        scores.append(c @ (root[rows] * residual[rows]))
-        own.append(np.sum(c**2, axis=1))
-        through.append(c @ inside)
-    grams = (np.diag(squares) - t @ t.T for squares, t in zip(np.transpose(own), np.swapaxes(through, 0, 1)))
-    return np.transpose(scores) @ scores, np.array([np.trace(gram) ** 2 / np.sum(gram**2) for gram in grams])
+    code = np.unique(cluster, return_inverse=True)[1]
+    inside = np.stack([_sums(column[:, None] * Q, code) for column in Q.T], axis=1)  # (G, p, p): Q'Q of each cluster
+    values, vectors = np.linalg.eigh(inside)
+    kept = np.where(1 - values > 1e-10, np.maximum(1 - values, 1e-300) ** -0.5, 0.0)
+    half = np.linalg.inv(R) @ (vectors * kept[:, None]) @ np.swapaxes(vectors, 1, 2)
+    scores = (half @ _sums((root * residual)[:, None] * Q, code)[..., None])[..., 0]
+    through = half @ inside  # a coefficient's gram matrix is diag(own) - through through', (G, G): never written out
+    own, shared = np.sum(through * half, axis=2), np.sum(through**2, axis=2)
+    crossed = np.einsum("gki,gkj->kij", through, through, optimize=True)
+    squares = np.sum(own**2 - 2 * own * shared, axis=0) + np.sum(crossed**2, axis=(1, 2))
+    return scores.T @ scores, np.sum(own - shared, axis=0) ** 2 / squares
 
 
 def wild_bootstrap(X, y, cluster, column: int, *, n_boot: int, seed, confidence=0.95) -> tuple[float, float, float]:

@@ -1,9 +1,7 @@
 """What is said of customers, held against one's own: ratios of the loyal, stated shares, deeds, ten beliefs.
 
-Koopman (1984), Biometrics 40:513-517; Zou (2004), Am. J. Epidemiology 159:702-706 (adjusted ratios by Poisson);
-VanderWeele & Ding (2017), Annals of Internal Medicine 167:268-274 (E-value); Wilson (1927), JASA 22; Newcombe (1998),
-Statistics in Medicine 17:857-890; McNemar (1947), Psychometrika 12:153-157; Lindeman, Merenda & Gold (1980),
-*Introduction to Bivariate and Multivariate Analysis*, 119 ff. (shares of R²); Feldt (1965), Psychometrika 30:357-370.
+Zou (2004), Am. J. Epidemiology 159:702-706 (adjusted ratios by Poisson); McNemar (1947), Psychometrika 12:153-157;
+the sources of the intervals of Koopman, Wilson, Newcombe and Feldt and of LMG's parts of R² stand in `inference`.
 """
 
 from collections.abc import Mapping
@@ -49,23 +47,23 @@ def published_claims() -> pd.DataFrame:
 
 
 def happened(table: pd.DataFrame, what: str) -> np.ndarray:
-    """Return 1 where something happened, 0 where not, missing where that is not known: of a column of 0 and 1, of days
-    (blank where it did not happen), or of a condition such as ``revenue > 0``.
-    """
+    """Return 1 where it happened, 0 where not, missing where unknown: a column of 0 and 1, days (blank: not), a condition."""
     if what not in table.columns:  # a comparison with a missing value is not met, nor is its opposite
         return np.select([rows_where(table, what), rows_where(table, f"not ({what})")], [1.0, 0.0], np.nan)
-    if pd.api.types.is_datetime64_any_dtype(table[what]):
-        return table[what].notna().to_numpy(dtype=float)
-    values = pd.to_numeric(table[what], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    odd = table[what][table[what].notna() & ~np.isin(values, (0, 1))]
-    say.refuse_if(len(odd), "no_yes", what=what, value=next(iter(odd), None))
+    days = pd.api.types.is_datetime64_any_dtype(table[what])
+    return table[what].notna().to_numpy(dtype=float) if days else numbers(table, what, among=(0, 1))
+
+
+def numbers(table: pd.DataFrame, column: str, *, among=None) -> np.ndarray:
+    """Return a column as floats, missing where it is; what is no number, or not `among` those asked for, is refused."""
+    values = pd.to_numeric(table[column].astype(object), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    odd = table[column][table[column].notna() & (np.isnan(values) if among is None else ~np.isin(values, among))]
+    say.refuse_if(len(odd), "no_number" if among is None else "no_yes", what=column, value=next(iter(odd), None))
     return values
 
 
 def share_of(survey: Survey, values: np.ndarray, what: str, confidence: float) -> tuple:
-    """Return a share with Wilson's interval on its effective base, its rows, and that base: p (1 - p) / SE^2 of the
-    design, Kish's where nobody or all did.
-    """
+    """Return a share, Wilson's interval, its rows and effective base: p (1 - p) / SE^2 by design, Kish's of none or all."""
     sample = survey.sample(~np.isnan(values), what=what)
     share, variance = sample.means(values[sample.rows])[0], sample.variance(values[sample.rows])[0]
     simple = sample.plain or not 0 < share < 1 or variance <= 0
@@ -105,18 +103,22 @@ def loyalty_ratios(
     require_share("confidence", confidence)
     say.refuse_if(not outcomes, "no_outcome")
     require_columns(table := survey.table, score, *controls, where="customers")
-    marks = pd.to_numeric(table[score]).where(survey.weights() > 0).to_numpy(dtype=float, na_value=np.nan)
+    marks = np.where(survey.weights() > 0, numbers(table, score), np.nan)
     did = _outcomes(survey, marks, score, outcomes, behavioural)
-    definitions, rows, least = {}, [], max(LEAST, survey.min_base)
-    for top, end in product((loyal, *thresholds), (disloyal, disloyal // 2, None) if against is None else against):
-        name = f"{top:g} or more against {'all others' if end is None else f'at most {end:g}'}"
-        others = (marks < top) & (True if end is None else digits.at_most(marks, end))
-        groups = digits.at_least(marks, top), others
-        definitions.setdefault(tuple(group.tobytes() for group in groups), (name, groups))  # of those that are one, one
-    for outcome, (name, groups) in product(did, definitions.values()):
-        values = [np.where(group, did[outcome], np.nan) for group in groups]
-        if min(np.sum(~np.isnan(group)) for group in values) >= least:
-            rows.append({"term": outcome, "definition": name, **_ratio(survey, values, claimed or np.nan, confidence)})
+    rows, asked, least = [], 0, max(LEAST, survey.min_base)
+    against = (disloyal, disloyal // 2, None) if against is None else against
+    for outcome, y in did.items():
+        definitions = {}  # of those that select the same people, the first
+        for top, end in product((loyal, *thresholds), against):
+            others = (marks < top) & (True if end is None else digits.at_most(marks, end))
+            groups = [np.where(group, y, np.nan) for group in (digits.at_least(marks, top), others)]
+            name = f"{top:g} or more against {'all others' if end is None else f'at most {end:g}'}"
+            row = {"term": outcome, "definition": name}, groups
+            definitions.setdefault(tuple(np.isnan(group).tobytes() for group in groups), row)
+        asked += len(definitions)
+        for row, groups in definitions.values():
+            if min(np.sum(~np.isnan(group)) for group in groups) >= least:
+                rows.append(row | _ratio(survey, groups, claimed or np.nan, confidence))
     say.refuse_if(not rows, "few_loyal", score=score, least=least)
     found, (main, y) = pd.DataFrame(rows), next(iter(did.items()))
     found["p_adjusted"] = inference.adjusted_p_values(found["p_value"], correction="holm")
@@ -136,12 +138,11 @@ def loyalty_ratios(
     summary |= {"method": "ratio of shares, Koopman; Holm", "established": bool(above == k or below == k)}
     what, held_alike = (listing(map(survey.label, columns)) for columns in (did, controls))
     known = dict(what=what, controls=held_alike, least=LEAST, k=k, bare=k - len(seen), above=above, below=below)
-    when, few = survey.asked_at or "not stated", len(did) * len(definitions) - k
-    whose = "past behaviour" if behavioural else "an answer"
+    when, whose = survey.asked_at or "not stated", "past behaviour" if behavioural else "an answer"
     checks = (
         Check("loyal is no part of the outcome", whose, "an answer", not behavioural, "stops"),
         Check("when the score was given is known", when, "before the outcome", bool(survey.asked_at or behavioural)),
-        Check("definitions with too few customers, left out", few, "0", few == 0, "info"),
+        Check("definitions with too few customers, left out", asked - k, "0", asked == k, "info"),
     )
     whole = [f"{survey.label(t)}: {d}" for t, d in zip(found["term"], found["definition"])]
     found.insert(0, "group", whole if len(did) > 1 else found["definition"])
@@ -160,15 +161,13 @@ def _outcomes(survey: Survey, marks, score, outcomes, behavioural) -> dict[str, 
         say.refuse_if(circle, "without_a_miss", score=score, outcome=outcome)
         if isinstance(outcomes, Mapping) and survey.asked_at:
             late = (pd.to_datetime(survey.table[survey.asked_at]) > pd.Timestamp(outcomes[outcome])).to_numpy()
-            first = dict(day=outcomes[outcome], n=late.sum(), row=late.argmax())
-            say.refuse_if(late.any(), "late", outcome=outcome, **first)
+            say.refuse_if(late.any(), "late", outcome=outcome, day=outcomes[outcome], n=late.sum(), row=late.argmax())
     return did
 
 
 def _ratio(survey, groups, claimed, confidence) -> dict:
     """Return the ratio of two shares with its interval, the largest that is possible, and what it says of the claim."""
-    of_both = (share_of(survey, group, "a group of loyal customers", confidence) for group in groups)
-    (p1, *_, rows1, n1), (p0, *_, rows0, n0) = of_both
+    (p1, *_, r1, n1), (p0, *_, r0, n0) = (share_of(survey, g, "a group of loyal customers", confidence) for g in groups)
     low, high = inference.ratio_interval(p1, n1, p0, n0, confidence)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio, odds, most = np.divide([p1, p1 * (1 - p0), 1], [p0, p0 * (1 - p1), p0])
@@ -179,7 +178,7 @@ def _ratio(survey, groups, claimed, confidence) -> dict:
     found = ends("estimate", ratio if p0 > 0 else np.nan, low, high)
     found |= {"p_value": float(inference.ratio_p_value(p1, n1, p0, n0, 1.0)), "most_possible": most, "odds_ratio": odds}
     found |= {"gap": p1 - p0, "share_loyal": p1, "share_rest": p0, "claim_p": claim_p, "verdict": verdict}
-    return found | {"n_loyal": rows1, "n_rest": rows0, "n": rows1 + rows0, "n_effective": n1 + n0}
+    return found | {"n_loyal": r1, "n_rest": r0, "n": r1 + r0, "n_effective": n1 + n0}
 
 
 def _figure(finding, ax=None):
@@ -242,7 +241,10 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
     for item, least in limits.items():
         q = next((quoted[name] for name in (item, *survey.roles.get(item, ())) if name in quoted), None)
         say.refuse_if(q is None or not 0 < q < 1, "no_quote", item=item, quoted=q)
-        agree = happened(survey.table, item if least is None else f"`{item}` >= {least}")
+        limit = pd.to_numeric(1 if least is None else least, errors="coerce")
+        say.refuse_if(np.isnan(limit), "no_threshold", item=item, least=least)
+        answers = happened(survey.table, item) if least is None else numbers(survey.table, item)
+        agree = np.where(np.isnan(answers), np.nan, digits.at_least(answers, limit))
         rows.append((*share_of(survey, agree, item, confidence), q))
     (*span, answered, n, q), base = map(np.array, zip(*rows)), quoted_n or np.inf
     found, share = {"term": list(limits), **ends("estimate", *span), "quoted": q}, span[0]
@@ -298,8 +300,7 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
     mean, error, moved = sample.means(gap)[0], np.sqrt(sample.variance(gap)[0]), sample.sums(np.abs(gap))[0]
     span = inference.t_interval(mean, error, np.inf, confidence)[:3] if error > 0 else (mean, mean, mean)
     z = 0.0 if not moved else sample.sums(gap)[0] / np.sqrt(moved) if sample.plain else mean / error
-    p = 2 * stats.norm.sf(abs(z))
-    row = ends("estimate", *span) | {"p_value": p}
+    row = ends("estimate", *span) | {"p_value": (p := 2 * stats.norm.sf(abs(z)))}
     row |= {"said": sample.means(a[sample.rows])[0], "did": sample.means(b[sample.rows])[0], "n": len(sample)}
     parts = [np.where(answered & (a == value), b, np.nan) for value in (1, 0)]
     shown = [np.sum(~np.isnan(part)) >= survey.min_base for part in parts]
@@ -350,16 +351,16 @@ def weigh_myths(
         say.refuse_if(kind not in KINDS, "no_known_kind", kind=kind, known=listing(KINDS))
     behaviour = [column for column in BEHAVIOUR if revenue and column in survey.table]
     asked = dict.fromkeys(c for c in (outcome, satisfaction, revenue, *kinds, *behaviour) if c is not None)
-    numbers = survey.table[[*asked]].apply(pd.to_numeric).astype(float)
-    answered = int(numbers[outcome].notna().sum())
+    answers = pd.DataFrame({column: numbers(survey.table, column) for column in asked})
+    answered = int(answers[outcome].notna().sum())
     say.refuse_if(answered < ANSWERS, "few_answers", n=answered, outcome=outcome, least=ANSWERS)
-    tests = {"cost": say["no cost"]} | _explained(survey, numbers, outcome, kinds, owners or {}, n_boot, seed)
+    tests = {"cost": say["no cost"]} | _explained(survey, answers, outcome, kinds, owners or {}, n_boot, seed)
     more = {"satisfaction": (satisfaction, [item for item in kinds if item != satisfaction])}
     for name, columns in (more | {"behaviour": (outcome, behaviour)}).items():
-        tests[name] = _added(survey, numbers, revenue, *columns, seed) or say[f"no {name}"]
+        tests[name] = _added(survey, answers, revenue, *columns, seed) or say[f"no {name}"]
     tests["product"], products = say["no product"], [item for item, kind in kinds.items() if kind == "product"]
     if len(products) == 1:
-        ratings, y = numbers[[*products, outcome]].to_numpy().T
+        ratings, y = answers[[*products, outcome]].to_numpy().T
         low, top = survey.scales.get(outcome, (np.nanmin(y), np.nanmax(y)))
         best = ratings >= survey.scales.get(products[0], (0, np.nanmax(ratings)))[1]
         poor = np.where(best & np.isfinite(y), y <= (low + top) / 2, np.nan)
@@ -387,17 +388,16 @@ def weigh_myths(
     summary = {"refuted": int(refuted), "tested": k, "n": answered, "method": "a rule a belief; Bonferroni"}
     summary["established"] = bool(refuted + supported)
     told = say, ["myths", "myths more" if refuted else "no myths"], known, confidence
-    question = "weigh_myths", outcome, None, table, summary, (check,)
     marked = table["verdict"][table["estimate"].notna()] == "refuted"
     drawn = dict(unit="estimate with interval; in colour: refuted", marked=marked)
-    return Statement.of(*told, *question, source=survey, drawn=drawn)
+    return Statement.of(*told, "weigh_myths", outcome, None, table, summary, (check,), source=survey, drawn=drawn)
 
 
-def _explained(survey, numbers, outcome, kinds, owners, n_boot, seed) -> dict:
-    """Return tests of what the ratings explain (LMG), by kind and by the owner who answers for the second most, and of
-    their reliability: of a level they return estimate, low, high and rows; a text says why one cannot be made.
+def _explained(survey, answers, outcome, kinds, owners, n_boot, seed) -> dict:
+    """Return by name what the ratings explain (LMG) by kind and by the owner of the second most, and their reliability:
+    functions of a level to estimate, low, high and rows, or the text that says why there is none.
     """
-    columns, k = numbers[[*kinds, outcome]].to_numpy(), len(kinds)
+    columns, k = answers[[*kinds, outcome]].to_numpy(), len(kinds)
     known = np.isfinite(columns)
 
     @cache
@@ -432,14 +432,14 @@ def _explained(survey, numbers, outcome, kinds, owners, n_boot, seed) -> dict:
     return tests | {"owners": partial(of, *second) if second else say["no owners"]}
 
 
-def _added(survey, numbers, revenue, first, more, seed):
+def _added(survey, answers, revenue, first, more, seed):
     """Return the test of what `more` columns add to the R² of revenue, in folds of persons; None without them."""
     if revenue is None or first is None or not more:
         return None
     from sklearn.linear_model import LinearRegression
     from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-    columns = numbers[[revenue, first, *more]].to_numpy()
+    columns = answers[[revenue, first, *more]].to_numpy()
     sample = survey.sample(np.isfinite(columns[:, :2]).all(axis=1), what=revenue)
     values, w = columns[sample.rows], sample.weights
     values = np.where(np.isnan(values), np.nanmean(values, axis=0), values)
