@@ -68,6 +68,8 @@ def test_what_is_wrong_in_a_study_file_is_told_with_its_line(tmp_path, old, new,
     ("title: T\ntables:\n\tresponses: x\n", "study.yml, line 3: not valid YAML: found character '\\t' that cannot start any token"),
     ("title: T\ntables: {}\n", "study.yml, line 2: tables: needs at least one of responses, customers, transactions, interactions, "
      "employees, costs"),
+    ("title: T\ntables:\n  responses:\n  costs: ~\n", "study.yml, line 2: tables: needs at least one of responses, customers, "
+     "transactions, interactions, employees, costs"),
     ("", "study.yml holds no keys; a study needs at least title and tables"),
     ("- a\n", "study.yml holds no keys; a study needs at least title and tables"),
     ("title: caf\xe9\n".encode("latin-1"), "study.yml is not UTF-8: byte 0xe9 at position 10; save it as UTF-8"),

@@ -21,11 +21,13 @@ PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?")
 YES, NO = {"1", "1.0", "true", "yes", "y", "t"}, {"0", "0.0", "false", "no", "n", "f"}
 DAY_FIRST, ISO_DATE = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})((?:[ T].*)?)", r"\d{4}-\d{2}(?:-\d{2}.*)?"
 # What form tools write: 2025/02/03 4:15:07 PM GMT+2; year first is plain, whatever stands between.
-YEAR_FIRST = r"\d{4}([/.])\d{1,2}\1\d{1,2}(?: \d{1,2}:\d\d(?::\d\d)?(?: [AP]M)?(?: (?:GMT|UTC)(?:[+-]\d{1,2})?)?)?"
+# Half a day has the hours 1 to 12: 0:30 PM would be read as half past twelve.
+CLOCK = r"(?:\d{1,2}:\d\d(?::\d\d)?|(?:0?[1-9]|1[0-2]):\d\d(?::\d\d)? [AP]M)"
+YEAR_FIRST = rf"\d{{4}}([/.])\d{{1,2}}\1\d{{1,2}}(?: {CLOCK}(?: (?:GMT|UTC)(?:[+-]\d{{1,2}})?)?)?"
 EXAMPLES, ENOUGH = 5, 20  # cells that are shown; answers among which a missing 0 says something about the coding
-# "0", "10 - very likely", "7 = good": a number that is the answer, not "10 mi or less"
-LABEL_NUMBER = re.compile(r"\s*([+-]?\d{1,3})\s*(?:$|[-–—=:.,(/](?!\d))")
-LEADING_NUMBER = re.compile(r"\s*([+-]?\d{1,3})(?![\d%])")  # on 0-10 also "0 not at all likely"
+# "0", "10 - very likely", "7 = good", "1) bad", "(5) good": a number that is the answer, not "10 mi or less"
+LABEL_NUMBER = re.compile(r"\s*\(?\s*([+-]?\d{1,3})\s*(?:$|[-–—=:.,()/](?!\d))")
+LEADING_NUMBER = re.compile(r"\s*\(?\s*([+-]?\d{1,3})(?![\d%])")  # on 0-10 also "0 not at all likely"
 THOUSANDS = {" ": "[ \u00a0\u2007\u2009\u202f]", ".": r"\.", ",": ",", "'": "['\u2019]"}
 CURRENCIES = {
     "$": "USD CAD AUD NZD MXN SGD HKD", "€": "EUR", "£": "GBP", "zł": "PLN", "₽": "RUB", "₴": "UAH", "¥": "JPY CNY",
@@ -153,10 +155,11 @@ def amounts(
     other = found.isna() & ~blank
     if not other.any():
         return found, blank, {}
-    text = as_text(column[other], writing.decimal)
-    bare = pd.DataFrame(map(bare_amount, text), index=column.index[other], columns=["text", "sign", "below"])
-    values = writing.parsed(bare["text"].astype("str")).dropna()
-    signs = bare.loc[values.index, "sign"].loc[lambda sign: sign != ""]
+    positions, cells = distinct(column[other])
+    bare = pd.DataFrame(map(bare_amount, as_text(cells, writing.decimal)), columns=["text", "sign", "below"])
+    bare = bare.assign(value=writing.parsed(bare["text"].astype("str"))).take(positions).set_axis(column.index[other])
+    bare = bare[bare["value"].notna()]
+    signs = bare.loc[bare["sign"] != "", "sign"]
     met = signs.value_counts()
     if len(met) > 1:
         raise Refused(say("currencies", n=len(met), found=listing(signs)))
@@ -164,8 +167,8 @@ def amounts(
         if currency and re.fullmatch("[A-Z]{3}", currency) and currency not in CURRENCIES[written].split():
             raise Refused(say("other currency", written=written, currency=currency))
     told = {f"with {written} taken off": int(n) for written, n in met.items()}
-    told |= {"in brackets, read as below zero": int(bare.loc[values.index, "below"].sum())}
-    return found.fillna(values), blank, told
+    told |= {"in brackets, read as below zero": int(bare["below"].sum())}
+    return found.fillna(bare["value"]), blank, told
 
 
 def advice(column: pd.Series, writing: Writing) -> str:

@@ -358,8 +358,8 @@ class Table(Section):
         for key, own in ((key, own) for key, own in found.items() if isinstance(own, dict)):
             shared = {w: v for p, said in patterns.items() if fnmatchcase(key, p) for w, v in said.items()}
             found[key], guessed = shared | own, str(own.get("confirmed")).lower() == "false"
-            codes = [*(typed.get("codes") or ())] if guessed and "scale" in found[key] else []
-            own = own | {w: [c for c in listed(own[w]) or () if c not in codes] for w in ASIDE if codes and w in own}
+            codes = [*(typed.get("codes") or ())] if "scale" in found[key] else []
+            own = own | {w: [c for c in listed(own[w]) or () if c not in codes] for w in ASIDE if guessed and w in own}
             answered = guessed and str(shared.get("confirmed")).lower() == "true"
             found[key] = own | shared if answered else shared | own
         return typed | {"items": found}
@@ -472,7 +472,7 @@ class Tables(Section):
 
     @model_validator(mode="after")
     def _any(self):
-        complain({"no table": not self.model_fields_set}, tables=", ".join(TABLES))
+        complain({"no table": not any(dict(self).values())}, tables=", ".join(TABLES))
         return self
 
 

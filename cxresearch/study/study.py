@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Self
 
@@ -332,11 +333,17 @@ class Study:
             says = f"({schema.written(table.model_dump(by_alias=True, exclude_unset=True).get(key))})"
             at = place(("tables", name, "confirmed", key))
             found.append(Guess(at, f"tables.{name}.{key}", says, key not in HARMLESS))
-        for key, item in ((key, item) for key, item in table.items.items() if item.confirmed is False):
+        for key, item in ((column.name, column.said) for column in table.declared()):
+            if getattr(item, "confirmed", None) is not False:
+                continue
             coded = loaded and loaded.coded[key]
             says = f"({'; '.join(schema.decisions(item, coded)) or 'label'})"
             counts = COUNTING & set(item.role) or item.values or item.multiple or coded is None or coded.total()
-            found.append(Guess(place(("tables", name, "items", key)), f"item {key}", says, bool(counts)))
+            counts = counts or key in table.columns
+            of = ("tables", name, *(() if key in table.columns else ("items",)))
+            known = [path[-2] for path in reversed(self._document.lines) if path[:-2] == of and path[-1] == "confirmed"]
+            by = key if key in known else next((pattern for pattern in known if fnmatchcase(key, pattern)), key)
+            found.append(Guess(place((*of, by, "confirmed")), f"item {key}", says, bool(counts)))
         return found
 
     def _require_decided(self, *names: str) -> None:
@@ -370,7 +377,7 @@ class Study:
             held = as_words(table[column]).dropna().unique() if column in table else ()
             slips += self._slips(path, words, held, f"no row of {name} holds; they hold")
             plain = [plain_text(word) for word in words]
-            absent = [str(wave) for wave in held if column == "wave" and words and plain_text(wave) not in plain]
+            absent = [str(wave) for wave in held if path == ("waves",) and words and plain_text(wave) not in plain]
             if absent:
                 slips.append(f"{self._document.place(path)}: {say('waves left out', absent=', '.join(absent))}")
         refuse(slips)
