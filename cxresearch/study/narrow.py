@@ -19,7 +19,7 @@ import pandas as pd
 from cxresearch.errors import StudyProblem, TooFewRespondents, nearest
 from cxresearch.privacy import find_identifier, hidden_values, redact
 from cxresearch.privacy.identifiers import PEOPLE, header_words
-from cxresearch.study.codes import as_text, distinct, spread
+from cxresearch.study.codes import Cells
 from cxresearch.study.document import say
 
 HOLDERS = ("customers", "responses", "transactions", "interactions")
@@ -50,10 +50,9 @@ def as_words(column: pd.Series) -> pd.Series:
     """Return a column's values as text (2018.0 is 2018, a day is ISO), missing where they are missing."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         column = column.astype(object).map(lambda at: at.date() if at == at.normalize() else at, na_action="ignore")
-    positions, values = distinct(column)
-    text = as_text(values)
-    text = text.mask([isinstance(value, float) for value in values], text.str.removesuffix(".0"))  # text stays as it is
-    return spread(text.where(text != ""), positions, column.index)
+    cells = Cells(column)
+    floats = [isinstance(value, float) for value in cells.values]  # text stays as it is
+    return cells.rows(cells.text.where(cells.text != "").mask(floats, cells.text.str.removesuffix(".0")))
 
 
 def cannot_narrow(columns: Mapping[str, list[str]], asked: Iterable[str]) -> dict[str, str]:
