@@ -54,6 +54,7 @@ def test_the_good_study_opens(tmp_path):
      "another key, or declare weight: HEADER beside items"),
     ("source: survey_2017.csv", 'sources: {"2107": survey_2017.csv}', "line 3: tables.responses: item recommend names wave '2017', "
      "which 'sources' does not have; did you mean '2107'?"),
+    ("    id:", "    thousands: {a: b}\n    id:", "line 5: tables.responses.thousands cannot be {'a': 'b'}; choices: ' ', '.', ',' or \"'\""),
     ("    id:", "    encoding: latn-1\n    id:", "line 5: tables.responses.encoding: unknown encoding 'latn-1'; did you mean 'latin-1'?"),
 ])  # fmt: skip
 def test_what_is_wrong_in_a_study_file_is_told_with_its_line(tmp_path, old, new, told):
@@ -68,6 +69,8 @@ def test_what_is_wrong_in_a_study_file_is_told_with_its_line(tmp_path, old, new,
     ("title: T\ntables:\n\tresponses: x\n", "study.yml, line 3: not valid YAML: found character '\\t' that cannot start any token"),
     ("title: T\ntables: {}\n", "study.yml, line 2: tables: needs at least one of responses, customers, transactions, interactions, "
      "employees, costs"),
+    ("title: T\ntables:\n  responses:\n  costs: ~\n", "study.yml, line 2: tables: needs at least one of responses, customers, "
+     "transactions, interactions, employees, costs"),
     ("", "study.yml holds no keys; a study needs at least title and tables"),
     ("- a\n", "study.yml holds no keys; a study needs at least title and tables"),
     ("title: caf\xe9\n".encode("latin-1"), "study.yml is not UTF-8: byte 0xe9 at position 10; save it as UTF-8"),

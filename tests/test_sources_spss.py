@@ -1,5 +1,7 @@
 """SPSS files whose codes are not the answers: the net promoter score comes out right, or is refused."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pandas as pd
 import pyreadstat
@@ -149,3 +151,16 @@ def test_codes_that_are_text_are_held_against_their_labels_as_numbers_are(tmp_pa
         study(tmp_path, "{scale: [1, 5], role: csat}").responses  # noqa: B018
     meant = study(tmp_path, "{scale: [1, 5], role: csat, values: {1: 5, 2: 4, 5: 1}}").responses.table["q1"]
     assert meant.tolist()[:9] == [5.0] * 4 + [4.0] * 3 + [1.0] * 2 and np.isnan(meant.iloc[9])
+
+
+@pytest.mark.parametrize("form", ["{}) {}", "({}) {}", "( {} ) {}", "{} ({})", "{}. {}"])
+@pytest.mark.parametrize("scale", ["[1, 5]", "[0, 10]"])
+def test_a_label_s_number_may_stand_in_brackets(tmp_path, form, scale):
+    frame = pd.DataFrame({"q1": [1.0, 2.0, 5.0]})
+    for turned in (True, False):
+        labels = {code: form.format(6 - code if turned else code, "words") for code in frame["q1"]}
+        labels = {code: words.replace(".0", "") for code, words in labels.items()}
+        pyreadstat.write_sav(frame, str(tmp_path / "survey.sav"), variable_value_labels={"q1": labels})
+        opened = study(tmp_path, f"{{scale: {scale}}}")
+        with pytest.raises(StudyProblem, match="labels say other numbers") if turned else nullcontext():
+            assert opened.responses.table["q1"].sum() == 8

@@ -366,11 +366,22 @@ def test_a_code_and_a_pattern_answer_what_is_only_guessed(tmp_path):
     ("", RATED.replace("role: driver", "column: x"), "items: 'q*' is a pattern of keys; it holds what they share"),
     ("", RATED.replace("role: driver", "target: 3"), "a target is that of an outcome; give the item the role nps"),
     ("    codes: {9: missing}\n    confirmed: {codes: false}\n", RATED.replace("driver}", "driver, confirmed: false}"),
-     "line 6: tables.responses.codes (9: missing)\nstudy.yml, line 10: item q1 (role driver; scale 1 to 5; missing 9 (1 rows))"),
+     "line 6: tables.responses.codes (9: missing)\nstudy.yml, line 9: item q1 (role driver; scale 1 to 5; missing 9 (1 rows))"),
+    ("", '      "q*": {scale: [1, 9]}\n      "q[12]": {confirmed: false}\n      q1: {role: driver}\n      q3:\n        confirmed: false\n      q2:\n'
+     "        role: driver\n        confirmed: false\n", "line 8: item q1 (role driver; scale 1 to 9)\nstudy.yml, line 14: item q2 (role driver"),
 ])  # fmt: skip
 def test_what_is_said_of_many_items_matches_some(tmp_path, table, items, told):
     with pytest.raises(StudyProblem, match=re.escape(told)):
         open_study(write(tmp_path, NINES.format(table, items), a=NINE)).load_all()
+
+
+def test_engagement_that_is_a_guess_waits_as_items_do(tmp_path):
+    study = five(tmp_path)
+    text = FIVE.replace("eng, scale", "eng, confirmed: false, scale")
+    (tmp_path / "study.yml").write_text(text)
+    with pytest.raises(StudyProblem, match=r"line 21: item engagement \(scale 1 to 5\)$"):
+        open_study(tmp_path).employees  # noqa: B018
+    assert study.guesses("employees") == []
 
 
 @pytest.mark.parametrize("written", [
@@ -399,7 +410,8 @@ def test_moments_are_read_as_they_are_written(tmp_path, written, cell, when):
     assert dates(pd.Series([20200201]), Writing(time_format="%Y%m%d")).tolist() == [pd.Timestamp(2020, 2, 1)]
 
 
-@pytest.mark.parametrize("cell", ["2025/02/03 13:15 PM GMT+2", "2025/13/03", "2/3/2025", "2025/02/03 4:15 PM CET"])
+@pytest.mark.parametrize("cell", ["2025/02/03 13:15 PM GMT+2", "2025/13/03", "2/3/2025", "2025/02/03 4:15 PM CET",
+                                  "2025/02/03 0:30 AM", "2025/02/03 00:30 PM UTC", "2025.02.03 13:05 AM", "2025/02/03 24:05"])
 def test_a_moment_that_is_written_in_no_known_way_is_refused(tmp_path, cell):
     with pytest.raises(StudyProblem, match="x holds 1 value that is no date written as 2018-12-31"):
         one_item(tmp_path, "{type: date}", [cell])
@@ -673,6 +685,13 @@ def test_slips_in_them_are_refused_with_their_place(change, told, tmp_path):
         return
     with pytest.raises(StudyProblem, match=re.escape(told)):
         five(tmp_path, change)
+
+
+def test_a_programme_in_some_waves_leaves_out_the_others(tmp_path):
+    text = "title: T\ntables: {responses: {source: r.csv, wave: w, items: {s: }}}\nprogramme: {from: 2025-01-01, unit: wave, treated: [%s]}\n"
+    assert len(open_study(write(tmp_path, text % "b", r="w,s\na,1\nb,1\n")).responses) == 2
+    with pytest.raises(StudyProblem, match="programme.treated names 'c', which no row of responses holds; they hold a, b$"):
+        open_study(write(tmp_path, text % "c", r="w,s\na,1\nb,1\n")).load_all()
 
 
 def test_their_cells_are_held_against_what_they_mean(tmp_path):

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from cxresearch.errors import StudyProblem, TooFewRespondents
@@ -89,6 +91,20 @@ def test_a_reference_holds_any_value(tmp_path, value):
     reference = reference_to(tmp_path / "study.yml", only)
     assert split_reference(reference) == (tmp_path / "study.yml", only)
     assert os.path.dirname(reference) == str(tmp_path) and reference.isascii() and not {"'", '"'} & set(reference)
+
+
+def test_a_text_keeps_its_decimals_and_is_another_group_than_the_number_without(study):
+    answers = ANSWERS.replace("North", "2.0").replace("South", "2")
+    study.with_name("answers.csv").write_text(answers, encoding="utf-8")
+    whole = open_study(study)
+    assert {cell.only: cell.rows for cell in cells_of(whole, ["market"])} == {
+        (("market", "2"),): 1, (("market", "2.0"),): 2, (("market", "O'Neill & Sons/Łódź?"),): 1,
+    }  # fmt: skip
+    assert [len(open_study(f"{study}?market={value}").responses) for value in ("2", "2.0")] == [1, 2]
+    numbers = pd.DataFrame({"who": list("abc"), "plan": [2.0, 3.5, np.nan]})
+    numbers.to_parquet(study.with_name("customers.parquet"))
+    study.write_text(STUDY.replace("customers.csv", "customers.parquet"), encoding="utf-8")
+    assert {cell.only[0][1]: cell.rows for cell in cells_of(open_study(study), ["plan"])} == {"2": 2, "3.5": 1}
 
 
 def test_a_value_with_every_kind_of_sign_finds_its_rows(study):

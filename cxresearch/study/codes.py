@@ -6,6 +6,7 @@ Work is done on the distinct values, so that a million answers on eleven points 
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +22,13 @@ PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?")
 YES, NO = {"1", "1.0", "true", "yes", "y", "t"}, {"0", "0.0", "false", "no", "n", "f"}
 DAY_FIRST, ISO_DATE = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})((?:[ T].*)?)", r"\d{4}-\d{2}(?:-\d{2}.*)?"
 # What form tools write: 2025/02/03 4:15:07 PM GMT+2; year first is plain, whatever stands between.
-YEAR_FIRST = r"\d{4}([/.])\d{1,2}\1\d{1,2}(?: \d{1,2}:\d\d(?::\d\d)?(?: [AP]M)?(?: (?:GMT|UTC)(?:[+-]\d{1,2})?)?)?"
+# Half a day has the hours 1 to 12: 0:30 PM would be read as half past twelve.
+CLOCK = r"(?:\d{1,2}:\d\d(?::\d\d)?|(?:0?[1-9]|1[0-2]):\d\d(?::\d\d)? [AP]M)"
+YEAR_FIRST = rf"\d{{4}}([/.])\d{{1,2}}\1\d{{1,2}}(?: {CLOCK}(?: (?:GMT|UTC)(?:[+-]\d{{1,2}})?)?)?"
 EXAMPLES, ENOUGH = 5, 20  # cells that are shown; answers among which a missing 0 says something about the coding
-# "0", "10 - very likely", "7 = good": a number that is the answer, not "10 mi or less"
-LABEL_NUMBER = re.compile(r"\s*([+-]?\d{1,3})\s*(?:$|[-–—=:.,(/](?!\d))")
-LEADING_NUMBER = re.compile(r"\s*([+-]?\d{1,3})(?![\d%])")  # on 0-10 also "0 not at all likely"
+# "0", "10 - very likely", "7 = good", "1) bad", "(5) good": a number that is the answer, not "10 mi or less"
+LABEL_NUMBER = re.compile(r"\s*\(?\s*([+-]?\d{1,3})\s*(?:$|[-–—=:.,()/](?!\d))")
+LEADING_NUMBER = re.compile(r"\s*\(?\s*([+-]?\d{1,3})(?![\d%])")  # on 0-10 also "0 not at all likely"
 THOUSANDS = {" ": "[ \u00a0\u2007\u2009\u202f]", ".": r"\.", ",": ",", "'": "['\u2019]"}
 CURRENCIES = {
     "$": "USD CAD AUD NZD MXN SGD HKD", "€": "EUR", "£": "GBP", "zł": "PLN", "₽": "RUB", "₴": "UAH", "¥": "JPY CNY",
@@ -75,63 +78,21 @@ def distinct(column: pd.Series) -> tuple[np.ndarray, pd.Index]:
     return positions, pd.Index(values)
 
 
-def spread(values: pd.Series, positions: np.ndarray, index: pd.Index, gap=np.nan) -> pd.Series:
-    """Return one value per row from one value per distinct value; `gap` where the position is -1."""
-    stored = values.array if isinstance(values.dtype, pd.api.extensions.ExtensionDtype) else values.to_numpy()
-    return pd.Series(pd.api.extensions.take(stored, positions, allow_fill=True, fill_value=gap), index=index)
-
-
 def as_text(values: Iterable, decimal: str = ".") -> pd.Series:
     """Return values as `composed` text; numbers that are stored as such with this decimal sign."""
     text = (str(v).replace(".", decimal) if isinstance(v, float) else composed(v) for v in values)
     return pd.Series(list(text), dtype="str")
 
 
-def as_names(values: pd.Index) -> pd.Series:
-    """Return distinct values as text in which a whole float has lost its '.0', so that 17.0 and 17 are one name."""
-    text = as_text(values)
-    return text.str.replace(r"^([+-]?\d+)\.0+$", r"\1", regex=True) if len(text) else text
-
-
-def names(column: pd.Series) -> pd.Series:
-    """Return a column of names (ids, waves, strata) as text: leading zeros stay, '17.0' is '17', blank is missing."""
-    positions, values = distinct(column)
-    text = as_names(values)
-    return spread(text.where(text != ""), positions, column.index)
+def as_number(code: str) -> float | str:
+    """Return a code as the number that it writes, or else as `composed` text."""
+    return float(code) if re.fullmatch(NUMBER, code.strip()) else composed(code)
 
 
 def code_key(value) -> str:
     """Return what two codes are compared by: the number they write (0, 0.0 and '0' alike), or else the exact text."""
     text = composed(value)
     return repr(float(text) + 0.0) if PLAIN_NUMBER.fullmatch(text) else text
-
-
-def coded(column: pd.Series, codes: Sequence[str], writing: Writing = PLAIN) -> pd.Series:
-    """Return where a column holds one of `codes`: equal as a number, or exactly as text."""
-    if not codes:
-        return pd.Series(False, index=column.index)
-    positions, values = distinct(column)
-    return spread(_parsed(values, writing, codes)[1], positions, column.index, False)
-
-
-def _parsed(values: pd.Index, writing: Writing, codes: Iterable[str]) -> tuple[pd.Series, pd.Series, pd.Series]:
-    """Return distinct values as numbers (NaN where they are none), where they are codes, and where they are blank."""
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        parsed = pd.Series(digits.whole(values.to_numpy(dtype=float, na_value=np.nan)))
-        parsed, text = parsed.where(np.isfinite(parsed)), parsed.astype("str")
-    else:
-        text = as_text(values, writing.decimal)
-        parsed = pd.Series(digits.whole(writing.parsed(text)))
-    as_numbers = [float(code) for code in codes if re.fullmatch(NUMBER, code.strip())]
-    return parsed, parsed.isin(as_numbers) | text.isin([composed(code) for code in codes]), text == ""
-
-
-def numbers(column: pd.Series, writing: Writing = PLAIN, codes: Sequence[str] = ()) -> tuple[pd.Series, pd.Series]:
-    """Return a column as floats, and where it is blank; `codes` are texts (or numbers) that stand for that."""
-    positions, values = distinct(column)
-    parsed, code, blank = _parsed(values, writing, codes)
-    blank |= code
-    return spread(parsed.mask(blank), positions, column.index), spread(blank, positions, column.index, True)
 
 
 def bare_amount(text: str) -> tuple[str, str, bool]:
@@ -142,127 +103,175 @@ def bare_amount(text: str) -> tuple[str, str, bool]:
     return minus + found[4].strip(), found[3] or found[5] or "", bool(found[1])
 
 
-def amounts(
-    column: pd.Series, writing: Writing, codes: Sequence[str] = (), currency: str | None = None
-) -> tuple[pd.Series, pd.Series, dict[str, int]]:
-    """Read a column of money: as `numbers`, but signs of one currency are taken off, and brackets are a minus.
+class Cells:
+    """A column as stored, by its distinct values: what is asked of them is one answer for each, `rows` spreads it."""
 
-    Also returns what was done -> in how many rows.
-    """
-    found, blank = numbers(column, writing, codes)
-    other = found.isna() & ~blank
-    if not other.any():
-        return found, blank, {}
-    text = as_text(column[other], writing.decimal)
-    bare = pd.DataFrame(map(bare_amount, text), index=column.index[other], columns=["text", "sign", "below"])
-    values = writing.parsed(bare["text"].astype("str")).dropna()
-    signs = bare.loc[values.index, "sign"].loc[lambda sign: sign != ""]
-    met = signs.value_counts()
-    if len(met) > 1:
-        raise Refused(say("currencies", n=len(met), found=listing(signs)))
-    for written in met.index:
-        if currency and re.fullmatch("[A-Z]{3}", currency) and currency not in CURRENCIES[written].split():
-            raise Refused(say("other currency", written=written, currency=currency))
-    told = {f"with {written} taken off": int(n) for written, n in met.items()}
-    told |= {"in brackets, read as below zero": int(bare.loc[values.index, "below"].sum())}
-    return found.fillna(values), blank, told
+    def __init__(self, column: pd.Series, writing: Writing = PLAIN):
+        self.column, self.writing = column, writing
+        self.positions, self.values = distinct(column)
+        self.is_numeric = pd.api.types.is_numeric_dtype(self.values.dtype)
 
+    def rows(self, of_values: pd.Series, gap=np.nan) -> pd.Series:
+        """Return one value per row from one per distinct value; `gap` where the cell is missing."""
+        extended = isinstance(of_values.dtype, pd.api.extensions.ExtensionDtype)
+        stored = of_values.array if extended else of_values.to_numpy()
+        found = pd.api.extensions.take(stored, self.positions, allow_fill=True, fill_value=gap)
+        return pd.Series(found, index=self.column.index)
 
-def advice(column: pd.Series, writing: Writing) -> str:
-    """Return what to declare so that every cell is a number, or nothing where no way of writing numbers does that."""
-    text = as_text(distinct(column)[1], writing.decimal).map(lambda cell: bare_amount(cell)[0])
-    signs = dict.fromkeys((writing.decimal, ".", ","))
-    ways = [Writing(d, t) for t in (writing.thousands, *THOUSANDS) for d in signs if t != d]
-    changed = {
-        way: [key for key in ("decimal", "thousands") if getattr(way, key) != getattr(writing, key)]
-        for way in ways if way.parsed(text).notna().all()
-    }  # fmt: skip
-    # Three digits after the sign in every cell are thousands: 1,011 and 1,048 are not written to three decimals.
-    best = min(changed, key=lambda way: (len(changed[way]), "thousands" not in changed[way]), default=None)
-    if not best or not changed[best]:
-        return ""
-    example = text[writing.parsed(text).isna()].iloc[:1]
-    said = " and ".join(f"{key}: {getattr(best, key)!r}" for key in changed[best])
-    return say("advice", said=said, example=repr(example.item()), value=f"{best.parsed(example).item():.12g}")
+    @cached_property
+    def text(self) -> pd.Series:
+        return as_text(self.values, self.writing.decimal)
 
+    @cached_property
+    def names(self) -> pd.Series:
+        """As text in which a whole number has lost its '.0', so that 17.0 and 17 are one name; blank is missing."""
+        text = as_text(self.values).str.replace(r"^([+-]?\d+)\.0+$", r"\1", regex=True)
+        return text.where(text != "")
 
-def scaled(column: pd.Series, item: Item, key: str, writing: Writing) -> pd.Series:
-    """Return the answers of an item as numbers, NaN where a code is missing or not applicable."""
-    nps = "nps" in item.role
-    found, blank, *_ = (numbers if item.scale else amounts)(column, writing, item.aside)
-    if nps and not item.values and found.count() >= ENOUGH and not coded(column, ["0"]).any():
-        # 1-11 may stand for 0-10, and 11 for 0: a blank 11 where no 0 is stored has to be confirmed
-        if not (item.confirmed and code_key("11") in map(code_key, item.aside)):
-            refuse_cells(column, coded(column, ["11"]), "eleven", key=key)
-    if item.values:  # what the stored codes stand for
-        meant = {float(c) if re.fullmatch(NUMBER, c.strip()) else composed(c): to for c, to in item.values.items()}
-        other = found.isna() & ~blank
-        found = found.astype(object).mask(other, column.where(other).map(composed)).map(meant).astype(float)
-        refuse_cells(column, found.isna() & ~blank, "no value", key=key)
-    if (other := found.isna() & ~blank).any():
-        refuse_cells(column, other, "no number", key=key, advice=advice(column[~blank], writing))
-    low, high = item.scale or (-np.inf, np.inf)
-    refuse_cells(found, digits.outside(found, low, high), "off the scale", key=key, scale=f"{low:g}-{high:g}")
-    refuse_cells(found, nps & found.notna() & (found % 1 != 0), "fractional", key=key)
-    return found
+    @cached_property
+    def numbers(self) -> pd.Series:
+        """As floats, NaN where they are none."""
+        if not self.is_numeric:
+            return pd.Series(digits.whole(self.writing.parsed(self.text)))
+        found = pd.Series(digits.whole(self.values.to_numpy(dtype=float, na_value=np.nan)))
+        return found.where(np.isfinite(found))
+
+    def coded(self, codes: Iterable[str]) -> pd.Series:
+        """Return which are one of `codes`: equal as a number, or exactly as text."""
+        found = self.numbers.isin([number for number in map(as_number, codes) if isinstance(number, float)])
+        words = [composed(code) for code in codes if not (self.is_numeric and isinstance(as_number(code), float))]
+        return found | self.text.isin(words) if words else found
+
+    def blank(self, codes: Iterable[str] = ()) -> pd.Series:
+        """Return which are empty, or one of the `codes` that stand for that."""
+        return self.coded(codes) if self.is_numeric else self.coded(codes) | (self.text == "")
+
+    def refuse(self, where: pd.Series, sentence: str, shown: pd.Series | None = None, **known) -> None:
+        """Refuse the cells of some values, if there are any, shown as stored or as what they were read as."""
+        if where.any():
+            refuse_cells(self.column if shown is None else self.rows(shown), self.rows(where, False), sentence, **known)
+
+    def amounts(self, codes: Sequence[str] = (), currency: str | None = None) -> tuple[pd.Series, dict[str, int]]:
+        """Return money as `numbers`, but signs of one currency are taken off, and brackets are a minus.
+
+        Also what was done -> in how many rows.
+        """
+        other = self.numbers.isna() & ~self.blank(codes)
+        if not other.any():
+            return self.numbers, {}
+        bare = pd.DataFrame(
+            map(bare_amount, self.text[other]), index=other[other].index, columns=["text", "sign", "below"]
+        )
+        bare["value"] = self.writing.parsed(bare["text"].astype("str"))
+        bare = bare.assign(n=np.bincount(self.positions[self.positions >= 0])[bare.index]).dropna()
+        met = bare[bare["sign"] != ""].groupby("sign")["n"].sum()
+        if len(met) > 1:
+            raise Refused(say("currencies", n=len(met), found=listing(met)))
+        for written in met.index:
+            if currency and re.fullmatch("[A-Z]{3}", currency) and currency not in CURRENCIES[written].split():
+                raise Refused(say("other currency", written=written, currency=currency))
+        told = {f"with {written} taken off": int(n) for written, n in met.items()}
+        told |= {"in brackets, read as below zero": int(bare.loc[bare["below"], "n"].sum())}
+        return self.numbers.fillna(bare["value"]), told
+
+    def advice(self, codes: Sequence[str]) -> str:
+        """Return what to declare so that every cell is a number, or nothing where no way of writing numbers does that."""
+        text, own = self.text[~self.blank(codes)].map(lambda cell: bare_amount(cell)[0]), self.writing
+        signs = dict.fromkeys((own.decimal, ".", ","))
+        ways = [Writing(d, t) for t in (own.thousands, *THOUSANDS) for d in signs if t != d]
+        changed = {
+            way: [key for key in ("decimal", "thousands") if getattr(way, key) != getattr(own, key)]
+            for way in ways if way.parsed(text).notna().all()
+        }  # fmt: skip
+        # Three digits after the sign in every cell are thousands: 1,011 and 1,048 are not written to three decimals.
+        best = min(changed, key=lambda way: (len(changed[way]), "thousands" not in changed[way]), default=None)
+        if not best or not changed[best]:
+            return ""
+        example = text[own.parsed(text).isna()].iloc[:1]
+        said = " and ".join(f"{key}: {getattr(best, key)!r}" for key in changed[best])
+        return say("advice", said=said, example=repr(example.item()), value=f"{best.parsed(example).item():.12g}")
+
+    def scaled(self, item: Item, key: str) -> pd.Series:
+        """Return the answers of an item as numbers, NaN where a code is missing or not applicable."""
+        nps, blank, (low, high) = "nps" in item.role, self.blank(item.aside), item.scale or (-np.inf, np.inf)
+        found = (self.numbers if item.scale else self.amounts(item.aside)[0]).mask(blank)
+        if nps and not item.values and self.rows(found).count() >= ENOUGH and not self.coded(["0"]).any():
+            # 1-11 may stand for 0-10, and 11 for 0: a blank 11 where no 0 is stored has to be confirmed
+            if not (item.confirmed and code_key("11") in map(code_key, item.aside)):
+                self.refuse(self.coded(["11"]), "eleven", key=key)
+        if item.values:  # what the stored codes stand for
+            meant = {as_number(code): answer for code, answer in item.values.items()}
+            found = found.astype(object).where(found.notna() | blank, self.text).map(meant).astype(float)
+            self.refuse(found.isna() & ~blank, "no value", key=key)
+        if (other := found.isna() & ~blank).any():
+            self.refuse(other, "no number", key=key, advice=self.advice(item.aside))
+        off = digits.outside(found, low, high)
+        self.refuse(off, "off the scale", found, key=key, scale=f"{low:g}-{high:g}")
+        self.refuse(nps & found.notna() & (found % 1 != 0), "fractional", found, key=key)
+        return self.rows(found)
+
+    def categories(self, item: Item, key: str) -> dict[str, pd.Series]:
+        """Return words, or cells as they are stored, and where they are applicable.
+
+        Of a multiple choice also 1 or 0 for each choice; a cell that holds nothing but missing codes is NaN throughout.
+        """
+        parts = (text.split(item.multiple) if item.multiple else [text] for text in as_text(self.values))
+        cells = [[code_key(part) for part in of_cell if part.strip()] for of_cell in parts]
+        never, aside = ({code_key(c) for c in codes} for codes in (item.not_applicable, item.aside))
+        labels = {code_key(code): words for code, words in item.labels.items()}
+        # a choice that is also declared missing is a choice; a label that is, is missing
+        chosen = [[k for k in c if (k in labels if item.multiple else k not in aside)] for c in cells]
+        if labels:
+            unknown = pd.Series([any(k not in labels and k not in aside for k in cell) for cell in cells], dtype=bool)
+            self.refuse(unknown, "no choice label" if item.multiple else "no label", key=key)
+            text = pd.Series(["; ".join(labels[k] for k in c) if c else None for c in chosen], dtype="str")
+        elif item.type == "text":
+            text = self.names
+        else:
+            text = pd.Series(self.values)
+            if not ("verbatim" in item.role or item.is_date or pd.api.types.is_numeric_dtype(text)):
+                # texts that differ in spaces around them and in signs nobody sees are one; what people wrote stays
+                text = text.map(lambda value: composed(value) if isinstance(value, str) else value).astype(text.dtype)
+        kept = self.rows(text.where([bool(c) for c in chosen]))
+        if isinstance(kept.dtype, pd.Int64Dtype):  # nullable whole numbers served the reading; analyses know NaN
+            kept = kept.astype(float if kept.isna().any() else int)
+        found = {key: kept}
+        for choice, code in item.choices(key).items():
+            found[choice] = self.rows(
+                pd.Series([float(code_key(code) in c) if c else np.nan for c in chosen], dtype=float)
+            )
+        if item.not_applicable:
+            absent = pd.Series([not c and any(k in never for k in cell) for c, cell in zip(chosen, cells)], dtype=bool)
+            found[f"{key}_met"] = ~self.rows(absent, False)
+        return found
 
 
 def require_same_codes(said: Mapping[float | str, str], item: Item, key: str) -> None:
     """Refuse a scale whose codes have other numbers in the labels of the file: `said` is stored code -> its words."""
     if not item.scale or item.values:
         return
-    codes = {float(c): words for c, words in said.items() if re.fullmatch(NUMBER, str(c).strip())}
     absent, pattern = {*map(code_key, item.aside)}, LEADING_NUMBER if item.scale == (0, 10) else LABEL_NUMBER
-    numbered = {code: int(m[1]) for code, words in codes.items() if (m := pattern.match(str(words)))}
+    words = {code: w for c, w in said.items() if isinstance(code := as_number(str(c)), float)}
+    numbered = {code: int(m[1]) for code, w in words.items() if (m := pattern.match(str(w)))}
     if other := [c for c, n in numbered.items() if c != n and (code_key(c) not in absent or n in range(11))]:
-        shown = ", ".join(f"{code:g}: {codes[code]!r}" for code in other[:EXAMPLES])
+        shown = ", ".join(f"{code:g}: {words[code]!r}" for code in other[:EXAMPLES])
         meant = ", ".join(f"{code:g}: {number}" for code, number in list(numbered.items())[:3])
         raise Refused(say("other labels", shown=shown, meant=meant, key=key))
 
 
-def categories(column: pd.Series, item: Item, key: str) -> tuple[dict[str, pd.Series], pd.Series]:
-    """Return words, or cells as they are stored, and where they are not applicable.
-
-    Of a multiple choice also 1 or 0 for each choice; a cell that holds nothing but missing codes is NaN throughout.
-    """
-    positions, values = distinct(column)
-    parts = (text.split(item.multiple) if item.multiple else [text] for text in as_text(values))
-    cells = [[code_key(part) for part in of_cell if part.strip()] for of_cell in parts]
-    never, aside = ({code_key(c) for c in codes} for codes in (item.not_applicable, item.aside))
-    labels = {code_key(code): words for code, words in item.labels.items()}
-
-    def rows(of_cell: Iterable, gap=False) -> pd.Series:
-        return spread(pd.Series(list(of_cell), dtype=type(gap)), positions, column.index, gap)
-
-    # a choice that is also declared missing is a choice; a label that is, is missing
-    chosen = [[k for k in c if (k in labels if item.multiple else k not in aside)] for c in cells]
-    if labels:
-        unknown = rows(any(k not in labels and k not in aside for k in cell) for cell in cells)
-        refuse_cells(column, unknown, "no choice label" if item.multiple else "no label", key=key)
-        text = pd.Series(["; ".join(labels[k] for k in c) if c else None for c in chosen], dtype="str")
-    elif item.type == "text":
-        text = as_names(values)
-    else:
-        text = pd.Series(values)
-        if not ("verbatim" in item.role or item.is_date or pd.api.types.is_numeric_dtype(text)):
-            # texts that differ in spaces around them and in signs nobody sees are one; what people wrote stays
-            text = text.map(lambda value: composed(value) if isinstance(value, str) else value).astype(text.dtype)
-    kept = spread(text.where([bool(c) for c in chosen]), positions, column.index)
-    if isinstance(kept.dtype, pd.Int64Dtype):  # nullable whole numbers served the reading; analyses know NaN
-        kept = kept.astype(float if kept.isna().any() else int)
-    found = {key: kept}
-    for choice, code in item.choices(key).items():
-        found[choice] = rows((float(code_key(code) in c) if c else np.nan for c in chosen), np.nan)
-    return found, rows(not c and any(k in never for k in cell) for c, cell in zip(chosen, cells))
+def names(column: pd.Series) -> pd.Series:
+    """Return a column of names (ids, waves, strata) as text: leading zeros stay, '17.0' is '17', blank is missing."""
+    cells = Cells(column)
+    return cells.rows(cells.names)
 
 
 def flags(column: pd.Series) -> pd.Series:
     """Return yes and no (1 and 0, true and false) as booleans; nullable where some are blank."""
-    positions, values = distinct(column)
-    folded = pd.Series([str(v).strip().casefold() for v in values], dtype=object)
+    cells = Cells(column)
+    folded = pd.Series([str(v).strip().casefold() for v in cells.values], dtype=object)
     meaning = folded.map({**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)})
-    refuse_cells(column, spread(meaning.isna() & (folded != ""), positions, column.index, False), "no flag")
-    found = spread(meaning, positions, column.index)
+    cells.refuse(meaning.isna() & (folded != ""), "no flag")
+    found = cells.rows(meaning)
     return found.astype("boolean") if found.isna().any() else found.astype(bool)
 
 
@@ -270,32 +279,33 @@ def dates(column: pd.Series, writing: Writing = PLAIN) -> pd.Series:
     """Return a column of dates and times; blank is NaT, a time with a zone becomes the same moment in UTC."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return column.dt.tz_convert(None) if column.dt.tz is not None else column
-    positions, values = distinct(column)
-    asked = text = as_names(values)
-    if not len(text):
+    cells, form = Cells(column), "as 2018-12-31"
+    asked = cells.names
+    if not len(asked):
         return pd.Series(pd.NaT, index=column.index, dtype="datetime64[us]")
-    if not writing.time_format:
+    if writing.time_format:
+        form = f"as {writing.time_format}"
+    else:
         # A number or a bare year would pass as ISO, and a month-first date as day-first: both are refused here.
         if writing.dayfirst:
-            asked = text.str.replace(DAY_FIRST, lambda m: f"{m[3]}-{int(m[2]):02d}-{int(m[1]):02d}{m[4]}", regex=True)
+            form = "day first (31.12.2018)"
+            asked = asked.str.replace(DAY_FIRST, lambda m: f"{m[3]}-{int(m[2]):02d}-{int(m[1]):02d}{m[4]}", regex=True)
         other = ~asked.str.fullmatch(ISO_DATE).astype(bool)
         moments = asked[other].where(asked.str.fullmatch(YEAR_FIRST).astype(bool))
         moments = moments.str.replace(r"(?:GMT|UTC)([+-])(\d{1,2})$", lambda m: f"{m[1]}{int(m[2]):02d}:00", regex=True)
         moments = pd.to_datetime(moments, format="mixed", errors="coerce", utc=True)
         asked = asked.mask(other, moments.dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     parsed = pd.to_datetime(asked, format=writing.time_format or "ISO8601", errors="coerce", utc=True)
-    form = "day first (31.12.2018)" if writing.dayfirst else "as 2018-12-31"
-    form = f"as {writing.time_format}" if writing.time_format else form
-    unread = spread(parsed.isna() & (text != ""), positions, column.index, False)
-    refuse_cells(column, unread, "no date", form=form)
-    return spread(parsed.dt.tz_localize(None), positions, column.index, pd.NaT)
+    cells.refuse(parsed.isna() & cells.names.notna(), "no date", form=form)
+    return cells.rows(parsed.dt.tz_localize(None), pd.NaT)
 
 
 def refuse_cells(column: pd.Series, where: pd.Series, sentence: str, **known) -> None:
     """Refuse the cells of a column at `where`, if there are any: how many they are, which, and in what rows."""
     if n := int(where.sum()):
         one = {"s": "", "are": "is", "a": "a "} if n == 1 else {"s": "s", "are": "are", "a": ""}
-        raise Refused(say.told(sentence, n=n, **one, found=listing(column[where]), at=row_numbers(where), **known))
+        found = listing(column[where].value_counts())
+        raise Refused(say(sentence, n=n, **one, found=found, at=row_numbers(where), **known))
 
 
 def row_numbers(where: pd.Series | pd.Index) -> str:
@@ -310,7 +320,7 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
-def listing(found: pd.Series) -> str:
+def listing(counts: pd.Series) -> str:
     """Return the most frequent values with their counts: ``11: 84, 12: 3``; text in quotes."""
 
     def shown(value) -> str:
@@ -318,5 +328,5 @@ def listing(found: pd.Series) -> str:
             return f"{value:g}"
         return repr(text if len(text := str(value)) <= 30 else text[:29] + "…")
 
-    order = sorted(found.value_counts().items(), key=lambda pair: (-pair[1], str(pair[0])))
+    order = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))
     return ", ".join(f"{shown(value)}: {n}" for value, n in order[:EXAMPLES]) + ", ..." * (len(order) > EXAMPLES)

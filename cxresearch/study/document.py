@@ -53,18 +53,45 @@ def refuse(problems: Iterable[str], shown: int = 20) -> None:
 
 def read_document(path: Path) -> Document:
     """Parse a YAML file, keeping text and lines; `StudyProblem` names the line of what cannot be parsed."""
-    file, document = path.name, Document(path.name, {}, {})
-    if (size := path.stat().st_size) > LARGEST:
-        raise StudyProblem(say("too large", file=file, size=f"{size:,}", largest=f"{LARGEST:,}"))
+    file, lines = path.name, {}
+
+    def refuse_if(forbidden, sentence: str, **known) -> None:
+        if forbidden:
+            raise StudyProblem(say(sentence, file=file, **known))
+
+    def value(event: yaml.Event, at: tuple):
+        """Return what begins with an event, as typed; an alias is refused, so that nothing is longer than its file."""
+        line = event.start_mark.line + 1
+        refuse_if(isinstance(event, yaml.AliasEvent), "alias", line=line, anchor=getattr(event, "anchor", None))
+        refuse_if(len(at) > DEPTH, "deep", line=line, depth=DEPTH)
+        if isinstance(event, yaml.ScalarEvent):
+            text = visible(event)
+            return text if event.style is not None else None if text in ("", "~") else Plain(text)
+        found: dict = {}
+        is_list = isinstance(event, yaml.SequenceStartEvent)
+        while not isinstance(event := next(events), yaml.CollectionEndEvent):
+            line = event.start_mark.line + 1
+            refuse_if(not (is_list or isinstance(event, yaml.ScalarEvent)), "key of several", line=line)
+            key = len(found) if is_list else visible(event)
+            refuse_if(key in found, "key twice", line=line, key=repr(key), first=lines.get((*at, key)))
+            lines[(*at, key)] = line
+            found[key] = value(event if is_list else next(events), (*at, key))
+        return list(found.values()) if is_list else found
+
+    def visible(event: yaml.ScalarEvent) -> str:
+        """Return text in which what a terminal would obey is written out: \\x1b and not the sign of escape."""
+        return CONTROL.sub(lambda sign: ascii(sign[0])[1:-1], event.value)
+
+    size = path.stat().st_size
+    refuse_if(size > LARGEST, "too large", size=f"{size:,}", largest=f"{LARGEST:,}")
     try:
         events = yaml.parse(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
         first = next(e for e in events if not isinstance(e, (yaml.StreamStartEvent, yaml.DocumentStartEvent)))
-        if not isinstance(first, yaml.MappingStartEvent):
-            raise StudyProblem(say("no keys at all", file=file))
-        document.data.update(_value(first, events, (), document))
+        refuse_if(not isinstance(first, yaml.MappingStartEvent), "no keys at all")
+        data = value(first, ())
         next(events)
-        if isinstance(more := next(events), yaml.DocumentStartEvent):
-            raise StudyProblem(say("second document", file=file, line=more.start_mark.line + 1))
+        more = next(events)
+        refuse_if(isinstance(more, yaml.DocumentStartEvent), "second document", line=more.start_mark.line + 1)
     except UnicodeDecodeError as error:
         byte = f"{error.object[error.start]:02x}"
         raise StudyProblem(say("not UTF-8", file=file, byte=byte, position=error.start)) from None
@@ -72,37 +99,4 @@ def read_document(path: Path) -> Document:
         where = f", line {mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else ""
         why = getattr(error, "problem", None) or error
         raise StudyProblem(say("not YAML", file=file, where=where, why=why)) from None
-    return document
-
-
-def _value(event: yaml.Event, events, path: tuple, document: Document):
-    """Return what begins with an event, as typed; an alias is refused, so that nothing is longer than its file."""
-    file, lines, line = document.name, document.lines, event.start_mark.line + 1
-    if isinstance(event, yaml.AliasEvent):
-        raise StudyProblem(say("alias", file=file, line=line, anchor=event.anchor))
-    if len(path) > DEPTH:
-        raise StudyProblem(say("deep", file=file, line=line, depth=DEPTH))
-    if isinstance(event, yaml.SequenceStartEvent):
-        items: list = []
-        while not isinstance(event := next(events), yaml.SequenceEndEvent):
-            lines[(*path, len(items))] = event.start_mark.line + 1
-            items.append(_value(event, events, (*path, len(items)), document))
-        return items
-    if isinstance(event, yaml.MappingStartEvent):
-        found: dict = {}
-        while not isinstance(event := next(events), yaml.MappingEndEvent):
-            line = event.start_mark.line + 1
-            if not isinstance(event, yaml.ScalarEvent):
-                raise StudyProblem(say("key of several", file=file, line=line))
-            if (key := _visible(event.value)) in found:
-                raise StudyProblem(say("key twice", file=file, line=line, key=repr(key), first=lines[(*path, key)]))
-            lines[(*path, key)] = line
-            found[key] = _value(next(events), events, (*path, key), document)
-        return found
-    text = _visible(event.value)
-    return text if event.style is not None else None if text in ("", "~") else Plain(text)
-
-
-def _visible(text: str) -> str:
-    """Return text in which what a terminal would obey is written out: \\x1b and not the sign of escape."""
-    return CONTROL.sub(lambda sign: ascii(sign[0])[1:-1], text)
+    return Document(file, data, lines)

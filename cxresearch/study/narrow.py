@@ -1,16 +1,14 @@
 """One part of a study: the rows of one market, one wave, or both.
 
-``open_study("study.yml?market=North")`` gives the study with every table narrowed to that market; values are
-percent-encoded as in a web address. A table that has the columns keeps the rows with these values, one without them the
-rows of the customers whom the values belong to, according to the first of customers, responses, transactions and
-interactions that has all of the columns. A table that has neither (employees, costs) is not part of the narrowed study.
-
-A report on a part names it. A column of ids, of what people wrote or of contacts would name persons there, and a value
+``open_study("study.yml?market=North")`` gives the study with every table narrowed to that market. A table that has the
+columns keeps the rows with these values, one without them the rows of the customers whom the values belong to, according
+to the first of customers, responses, transactions and interactions that has all of the columns; one that has neither
+(employees, costs) is not part of it. A column of ids, of what people wrote or of contacts would name persons, and a value
 that few people share points at them: the first is refused, the second counted, and no message repeats a value.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
@@ -19,7 +17,7 @@ import pandas as pd
 from cxresearch.errors import StudyProblem, TooFewRespondents, nearest
 from cxresearch.privacy import find_identifier, hidden_values, redact
 from cxresearch.privacy.identifiers import PEOPLE, header_words
-from cxresearch.study.codes import names
+from cxresearch.study.codes import Cells
 from cxresearch.study.document import say
 
 HOLDERS = ("customers", "responses", "transactions", "interactions")
@@ -30,10 +28,9 @@ Only = tuple[tuple[str, str], ...]  # column, value
 
 def split_reference(reference: str | Path) -> tuple[Path, Only]:
     """Return the file of ``study.yml?market=North&wave=2024`` and the values it is narrowed to."""
-    text = os.fspath(reference)
-    file, mark, asked = text.rpartition("?")  # in a value it would be encoded
-    if not mark or os.path.exists(text):  # a file may have a question mark in its name
-        return Path(text), ()
+    file, mark, asked = os.fspath(reference).rpartition("?")  # in a value it would be encoded
+    if not mark or os.path.exists(reference):  # a file may have a question mark in its name
+        return Path(reference), ()
     try:
         return Path(file), tuple(parse_qsl(asked, keep_blank_values=True, strict_parsing=True, errors="strict"))
     except ValueError:
@@ -50,7 +47,9 @@ def as_words(column: pd.Series) -> pd.Series:
     """Return a column's values as text (2018.0 is 2018, a day is ISO), missing where they are missing."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         column = column.astype(object).map(lambda at: at.date() if at == at.normalize() else at, na_action="ignore")
-    return names(column)
+    cells = Cells(column)
+    floats = [isinstance(value, float) for value in cells.values]  # text stays as it is
+    return cells.rows(cells.text.where(cells.text != "").mask(floats, cells.text.str.removesuffix(".0")))
 
 
 def cannot_narrow(columns: Mapping[str, list[str]], asked: Iterable[str]) -> dict[str, str]:
@@ -76,33 +75,31 @@ def kept_rows(opened, name: str, only: Only) -> pd.Series:
     return kept if own else table[CUSTOMER].isin(holder.loc[kept, CUSTOMER].dropna())
 
 
-def places_of(opened, *columns: str) -> list[tuple[str, str]]:
-    """Return column, table for each table of a study that has one of the columns."""
-    return [(c, name) for c in columns for name, found in opened.column_names.items() if c in found]
+def homes_of(opened, *columns: str) -> list[str]:
+    """Return the tables of a study that have all of the columns."""
+    return [name for name, found in opened.column_names.items() if set(columns) <= set(found)]
 
 
-def require_groups(opened, columns: Iterable[str]) -> None:
-    """Raise `StudyProblem` for a column that no table has, or that is declared to hold what belongs to one person.
+def require_groups(opened, columns: Sequence[str]) -> None:
+    """Raise `StudyProblem` for a column that no table has, or one declared to hold, or made of, what belongs to a person.
 
-    So is one that is made from an item (``staff_met``). A header of ids in one table of the study is one in all.
+    A header of ids in one table of the study is one in all.
     """
-    known = sorted({column for names in opened.column_names.values() for column in names})
-    for column in columns:
-        if column not in known:
-            near = f"{nearest(column, known)}; there are {', '.join(known)}"
-            raise StudyProblem(f"{opened.path.name} has no column {column!r}{near}")
-    guarded: dict[str, str] = {}  # header -> what it holds, for each that no report may be divided by
-    for table in map(opened.declaration, opened.table_names):
+    known, guarded = sorted({column for names in opened.column_names.values() for column in names}), {}
+    if unknown := next((column for column in columns if column not in known), None):
+        near = f"{nearest(unknown, known)}; there are {', '.join(known)}"
+        raise StudyProblem(f"{opened.path.name} has no column {unknown!r}{near}")
+    for table in map(opened.declaration, opened.table_names):  # header -> what no report may be divided by
         personal = [key for key, item in table.items.items() if item.personal]
         guarded |= dict.fromkeys(table.headers(*personal), "what names a person (personal: true)")
         guarded |= dict.fromkeys(table.headers(*table.text_columns), "what people wrote")
         guarded |= dict.fromkeys(table.headers(*table.id_columns), "ids of people")
-    for column, name in places_of(opened, *columns):
-        table = opened.declaration(name)
-        of = next((key for key, item in table.items.items() if column in item.columns(key)), column)
-        words = [set(header_words(header)) for header in (column, *table.headers(of))]
-        held = next((guarded[header] for header in table.headers(of) if header in guarded), None)
-        if held or any(w & NUMBERED and w & PEOPLE for w in words):
+    for column, name in [(c, name) for c in columns for name in homes_of(opened, c)]:
+        items = opened.declaration(name).items.items()
+        headers = opened.declaration(name).headers(next((key for key, i in items if column in i.columns(key)), column))
+        named = any(words & NUMBERED and words & PEOPLE for words in map(set, map(header_words, [column, *headers])))
+        held = next((guarded[header] for header in headers if header in guarded), None)
+        if held or named:
             raise _refused(opened, column, name, held or "ids of people, as its name says")
 
 
@@ -114,7 +111,7 @@ def _refused(opened, column: str, table: str, held: str) -> StudyProblem:
 
 def require_no_contacts(opened, columns: Iterable[str]) -> None:
     """Raise `StudyProblem` for a column whose cells are contacts, whatever it is declared to be; tables are read."""
-    for column, name in places_of(opened, *columns):
+    for column, name in [(c, name) for c in columns for name in homes_of(opened, c)]:
         table = opened.declaration(name)
         item = table.items.get(column)
         if item and (item.scale or item.is_date):
@@ -131,7 +128,7 @@ def require_no_contact(opened, column: str, values: Iterable[str]) -> None:
     taken = redact(pd.Series(list(values), dtype=object)).counts
     if kinds := [kind for kind, n in taken.items() if n]:
         held = f"contacts: {', '.join(kinds)} in some of its values"
-        raise _refused(opened, column, places_of(opened, column)[0][1], held)
+        raise _refused(opened, column, homes_of(opened, column)[0], held)
 
 
 def people_of(name: str, table: pd.DataFrame) -> pd.Series:
@@ -143,32 +140,30 @@ def people_of(name: str, table: pd.DataFrame) -> pd.Series:
 
 def people_with(opened, *columns: str) -> pd.Series:
     """Return values of columns -> how many people have them, in the first table that has the columns."""
-    home = next(t for t, names in opened.column_names.items() if set(columns) <= set(names))
+    home = homes_of(opened, *columns)[0]
     table = opened.read(home).table
     return people_of(home, table).groupby([as_words(table[column]) for column in columns]).nunique()
 
 
 def require_group(opened, name: str, only: Only) -> None:
-    """Refuse a part of the whole study that names somebody.
+    """Refuse a part of the whole study that names somebody: a column of contacts, fewer people than the minimum base.
 
-    `StudyProblem` if a column holds contacts; `TooFewRespondents` under the minimum base in table `name`, without
-    telling whether it is empty, and where beside the whole the size of another part could be told.
+    These in table `name`, without telling whether it is empty, and where beside the whole another part could be told.
     """
     asked, base = tuple(dict(only)), opened.min_base
     require_no_contacts(opened, asked)
     for column, value in only:
         require_no_contact(opened, column, [value])
     kept = people_of(name, opened.read(name).table)[kept_rows(opened, name, only)].nunique()
-    elsewhere = [(c, value) for c, value in only if c not in opened.column_names[name]]
+    elsewhere = [people_with(opened, c).get(value, 0) for c, value in only if c not in opened.column_names[name]]
     told = dict(file=opened.path.name, asked=" and ".join(asked), base=base)
-    if min([kept, *(people_with(opened, c).get(value, 0) for c, value in elsewhere)]) < base:
+    if min([kept, *elsewhere]) < base:
         raise TooFewRespondents(say("few in the part", table=name, **told))
     for columns in (*((column,) for column in asked), asked):
-        home = next((t for t, names in opened.column_names.items() if set(columns) <= set(names)), None)
-        if home not in ("responses", "customers"):
+        if homes_of(opened, *columns)[:1] not in (["responses"], ["customers"]):
             continue  # of several tables, where each column alone is asked, or of events, which divide nobody
         counts = people_with(opened, *columns)
         values = [value if isinstance(value, tuple) else (value,) for value in counts.index]
-        hidden = {value for value, gone in zip(values, hidden_values(values, counts, min_base=base)) if gone}
+        hidden = [value for value, gone in zip(values, hidden_values(values, counts, min_base=base)) if gone]
         if tuple(value for column, value in only if column in columns) in hidden:
             raise TooFewRespondents(say("few beside the part", **told))

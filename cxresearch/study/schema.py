@@ -6,15 +6,17 @@ The models refuse every key they do not know; what is wrong is said with the lin
 
 import codecs
 import json
+import math
 import re
 import shlex
 from collections import Counter
+from contextlib import suppress
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic.json_schema import WithJsonSchema
 
@@ -46,7 +48,7 @@ WHEN = (
 def complain(wrong: dict[str, Any], **known) -> None:
     """Raise the first of the sentences that holds."""
     for sentence in (sentence for sentence, holds in wrong.items() if holds):
-        raise ValueError(say.told(sentence, **known))
+        raise ValueError(say(sentence, **known))
 
 
 def listed(value):
@@ -69,10 +71,10 @@ def resolved(value):
         return {str(k): resolved(v) for k, v in value.items()}
     if isinstance(value, list):
         return [resolved(v) for v in value]
-    if isinstance(value, Plain) and value in ("true", "false"):
-        return value == "true"
-    if not isinstance(value, Plain) or not NUMBER.fullmatch(value) or re.match(r"[+-]?0\d", value):
-        return value if value is None else str(value)
+    if not isinstance(value, Plain) or value in ("true", "false"):
+        return value == "true" if isinstance(value, Plain) else value
+    if not NUMBER.fullmatch(value) or re.match(r"[+-]?0\d", value):
+        return str(value)
     return int(value) if re.fullmatch(r"[+-]?\d+", value) else float(value)
 
 
@@ -81,35 +83,29 @@ def as_column(value):
 
 
 def an_encoding(name: str) -> str:
-    try:
-        codecs.lookup(name)
-    except LookupError:
-        complain({"encoding": True}, name=repr(name), near=nearest(name, ENCODINGS))
-    return name
+    with suppress(LookupError):
+        return codecs.lookup(name) and name
+    raise ValueError(say("encoding", name=repr(name), near=nearest(name, ENCODINGS)))
 
 
 def one_character(text: str, or_word: str = "") -> str:
-    """Return what stands between cells, or between the codes of a cell."""
     sign = {"\\t": "\t", "tab": "\t"}.get(text, text) if or_word else text.strip() or text
     complain({"separator": len(sign) != 1 and sign != or_word}, text=repr(text), or_word=or_word and f", or {or_word}")
     return sign
 
 
 def one_sign(text):
-    """Return a sign between thousands by its plainest form: any space is a space."""
-    plain = {"space": " ", "apostrophe": "'", "\u2019": "'"}.get(text, text)
-    return " " if isinstance(plain, str) and plain.isspace() else plain
+    plain = " " if str(text).isspace() else {"space": " ", "apostrophe": "'", "\u2019": "'"}.get(str(text), text)
+    return plain  # any space is a space
 
 
 def as_time(age: str) -> timedelta:
-    """Return how long ``3 days`` is."""
     found = re.fullmatch(r"(\d+) ?(minute|hour|day|week)s?", age.strip())
     complain({"age": not found or not int(found[1])}, text=repr(age))
     return timedelta(**{f"{found[2]}s": int(found[1])})
 
 
-def a_time_format(written: str) -> str:
-    """Return a format in strptime's signs that says when, a month at least, and nothing twice."""
+def a_time_format(written: str) -> str:  # that says when, a month at least, and nothing twice
     signs = re.findall("%(.?)", written.replace("%%", ""))
     said = [part for sign in signs for part, of in TIME_PARTS.items() if sign and sign in of]
     once = len(said) == len(signs) == len(set(said)) and ("p" in signs) == ("I" in signs)
@@ -118,7 +114,6 @@ def a_time_format(written: str) -> str:
 
 
 def header_rows(value):
-    """Return the header rows as a list; ``none`` is no row."""
     rows = [] if value == "none" else listed(value)
     known = rows if isinstance(rows, list) else []
     wrong = {
@@ -130,20 +125,18 @@ def header_rows(value):
 
 
 def each_once(waves: tuple[str, ...]) -> tuple[str, ...]:
-    """Return waves as they are written; refused where one stands twice."""
     for wave, n in Counter(map(plain_text, waves)).items():
         complain({"wave twice": n > 1}, wave=repr(wave), n=n)
     return waves
 
 
 class Column(NamedTuple):
-    """How a column of a table is read; of one that is declared, its name, what asks for it and what is said of it, too.
-
-    A `blank` cell is "kept", "refused", or "dropped": left out where the table says ``missing: drop``, else refused.
-    """
+    """How a column of a table is read; of one that is declared, its name, what asks for it and what is said of it, too."""
 
     kind: Literal["names", "flags", "moments", "number", "weight", "money", "item"]
-    blank: Literal["kept", "refused", "dropped"] = "kept"
+    blank: Literal["kept", "refused", "dropped"] = (
+        "kept"  # dropped where the table says ``missing: drop``, else refused
+    )
     name: str = ""
     asked_by: str = ""
     said: "str | Item | Revenue" = ""
@@ -171,11 +164,14 @@ Headers = read_by(header_rows, tuple[Literal[HEADERS], ...], str | list[str])
 Command = read_by(lambda v: shlex.split(v) if isinstance(v, str) else v, tuple[str, ...], str | list[str])
 Meaning = Annotated[Literal["missing", "not applicable"], BeforeValidator(lambda code: str(code).replace("_", " "))]
 OnProblem, Drop = Literal["keep", "zero", "drop", "error"], Literal["drop", "error"]
+# Columns of a table that may be left out, and that every table of a kind has.
 Name = Annotated[str | None, Column("names")]
 Id = Annotated[str | None, Column("names", "refused")]
 Number = Annotated[str | None, Column("number")]
 Weight = Annotated[str | None, Column("weight", "refused")]
 Moment = Annotated[str | None, Column("moments")]
+OPTIONAL = (Name, Id, Number, Weight, Moment)
+KeyColumn, Time = Annotated[str, Column("names", "refused")], Annotated[str, Column("moments", "dropped")]
 
 # -- the models ------------------------------------------------------------------------------------------------------
 
@@ -230,14 +226,16 @@ class Item(Section):
         """Return the names of the columns that item `key` gives, its own first."""
         return [key, *([f"{key}_met"] if self.not_applicable else ()), *self.choices(key)]
 
-    @property
-    def aside(self) -> tuple[str, ...]:
-        """The codes that are no answers."""
-        return *self.missing, *self.not_applicable
+    def coded(self, codes: dict[str, str]) -> "Item":
+        """Return a rating with the codes of its table, but for those that it speaks of or that are answers on its scale."""
+        known, (low, high) = {*self.aside, *self.values}, self.scale or (-math.inf, math.inf)
+        off = [c for c in codes if c not in known and not (NUMBER.fullmatch(c) and low <= float(c) <= high)]
+        more = {w: [c for c in off if self.scale and codes[c] == w.replace("_", " ")] for w in ASIDE}
+        return self.model_copy(update={w: (*getattr(self, w), *more[w]) for w in ASIDE})
 
-    def rates(self, code: str) -> bool:
-        """Whether a stored code lies on the scale of the item."""
-        return bool(NUMBER.fullmatch(code)) and self.scale[0] <= float(code) <= self.scale[1]
+    @property
+    def aside(self) -> tuple[str, ...]:  # codes that are no answers
+        return *self.missing, *self.not_applicable
 
     @property
     def is_number(self) -> bool:
@@ -273,11 +271,6 @@ class Table(Section):
     columns: ClassVar[dict[str, Column]] = {}
     unique: ClassVar[tuple[str, ...]] = ()
 
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_):
-        found = {name: [m for m in field.metadata if isinstance(m, Column)] for name, field in cls.model_fields.items()}
-        cls.columns = {name: reads[0] for name, reads in found.items() if reads}
-
     source: str | None = None
     encoding: Encodings = ()
     encoding_errors: Literal["strict", "replace"] = "strict"
@@ -303,21 +296,18 @@ class Table(Section):
 
     def declared(self) -> list[Column]:
         """Return the columns and items that are declared."""
-        keys = {name: field.alias or name for name, field in type(self).model_fields.items()}
-        of = [reads._replace(name=c, asked_by=keys[c], said=getattr(self, c)) for c, reads in self.columns.items()]
-        items = [Column("item", name=k, asked_by=f"item {k}", said=item) for k, item in self.items.items()]
-        return [*(column for column in of if column.said is not None), *items]
+        fields = [
+            (c, type(self).model_fields[c].alias or c, reads, getattr(self, c)) for c, reads in self.columns.items()
+        ]
+        found = [reads._replace(name=c, asked_by=key, said=said) for c, key, reads, said in fields if said is not None]
+        return found + [Column("item", name=k, asked_by=f"item {k}", said=item) for k, item in self.items.items()]
 
     @property
     def named(self) -> list[str]:
         """The columns that the table will have, without its items."""
-        found = [column.name for column in self.declared() if column.name in self.columns]
-        return found + (["wave"] if getattr(self, "sources", None) else [])
-
-    @property
-    def item_columns(self) -> list[str]:
-        """The columns that its items give."""
-        return [column for key, item in self.items.items() for column in item.columns(key)]
+        return [c for c in self.columns if getattr(self, c) is not None] + ["wave"] * bool(
+            getattr(self, "sources", None)
+        )
 
     @property
     def id_columns(self) -> list[str]:
@@ -330,8 +320,7 @@ class Table(Section):
     @property
     def text_columns(self) -> list[str]:
         """The columns that hold what people wrote."""
-        own = ["text"] if getattr(self, "text", None) else []
-        return own + [key for key, item in self.items.items() if "verbatim" in item.role]
+        return ["text"] * bool(getattr(self, "text", None)) + [k for k, i in self.items.items() if "verbatim" in i.role]
 
     def files(self) -> dict[str | None, str]:
         """Return wave (None where the file does not say) -> file as written; a database is no file here."""
@@ -357,11 +346,11 @@ class Table(Section):
             complain(wrong, pattern=repr(pattern))
         for key, own in ((key, own) for key, own in found.items() if isinstance(own, dict)):
             shared = {w: v for p, said in patterns.items() if fnmatchcase(key, p) for w, v in said.items()}
-            found[key], guessed = shared | own, str(own.get("confirmed")).lower() == "false"
-            codes = [*(typed.get("codes") or ())] if guessed and "scale" in found[key] else []
-            own = own | {w: [c for c in listed(own[w]) or () if c not in codes] for w in ASIDE if codes and w in own}
-            answered = guessed and str(shared.get("confirmed")).lower() == "true"
-            found[key] = own | shared if answered else shared | own
+            confirmed = [str(said.get("confirmed")).lower() for said in (own, shared)]
+            if confirmed[0] == "false":
+                codes = [*(typed.get("codes") or ())] if "scale" in shared | own else []
+                own = own | {w: [c for c in listed(own[w]) or () if c not in codes] for w in ASIDE if w in own}
+            found[key] = own | shared if confirmed == ["false", "true"] else shared | own
         return typed | {"items": found}
 
     @model_validator(mode="after")
@@ -380,13 +369,8 @@ class Table(Section):
         complain(wrong, given=" and ".join(given), sign=repr(self.decimal))
         for key in self.confirmed:
             complain({"confirmed": key not in keys}, key=repr(key), near=nearest(key, keys))
-        for key, item in self.items.items():
-            # A code of the table that lies on the scale of a rating is an answer there.
-            own = {*item.aside, *item.values}
-            codes = {c: what for c, what in self.codes.items() if item.scale and c not in own and not item.rates(c)}
-            more = {w: [c for c, what in codes.items() if what == w.replace("_", " ")] for w in ASIDE}
-            self.items[key] = item.model_copy(update={w: (*getattr(item, w), *more[w]) for w in ASIDE})
-        times = Counter([*self.columns, *self.item_columns])
+        self.items.update({key: item.coded(self.codes) for key, item in self.items.items()})
+        times = Counter([*self.columns, *(column for key, item in self.items.items() for column in item.columns(key))])
         for key, item in self.items.items():
             own = say("item key beside", key=key) if key in keys else ""
             complain({"item key": not key.isidentifier(), "item key taken": times[key] > 1}, key=repr(key), own=own)
@@ -396,70 +380,42 @@ class Table(Section):
         return self
 
 
-class Responses(Table):
-    unique = ("respondent", "wave")
-    sources: dict[str, str] | None = None
-    respondent: Id = Field(None, alias="id")
-    wave: Id = None
-    customer: Name = None
-    weight: Weight = None
-    stratum: Id = Field(None, alias="strata")
-    cluster: Id = None
-    fpc: Weight = None
-    duration: Number = None
-    language: Name = None
-    contact: Name = None
-    followed_up: Moment = None
+def table(name: str, *unique: str, **columns) -> type[Table]:
+    """Return the model of a table: the columns that tell a row from others; column -> its type, and a default."""
+    fields = {
+        c: kind if isinstance(kind, tuple) else (kind, None if kind in OPTIONAL else ...) for c, kind in columns.items()
+    }
+    model = create_model(name, __base__=Table, __module__=__name__, **fields)
+    model.unique = unique
+    model.columns = {c: m for c, field in model.model_fields.items() for m in field.metadata if isinstance(m, Column)}
+    return model
 
 
-class Customers(Table):
-    unique = ("customer",)
-    customer: Annotated[str, Column("names", "refused")] = Field(alias="id")
-    since: Moment = None
-    until: Moment = None
-    revenue: Annotated[read_by(as_column, Revenue | None, str | Revenue | None), Column("money")] = None
-
-
-class Transactions(Table):
-    missing: Drop = "error"
-    customer: Annotated[str, Column("names", "dropped")]
-    time: Annotated[str, Column("moments", "dropped")]
-    amount: Annotated[str, Column("money", "dropped")]
-    negative: Literal["returns", "error", "drop"] = "error"
-
-
-class Interactions(Table):
-    unique = ("contact",)
-    missing: Drop = "error"
-    customer: Annotated[str, Column("names")]
-    time: Annotated[str, Column("moments", "dropped")]
-    contact: Annotated[str | None, Column("names", "dropped")] = None
-    case: Name = None
-    channel: Name = None
-    touchpoint: Name = None
-    stage: Name = None
-    owner: Name = None
-    agent: Name = None
-    resolved: Annotated[str | None, Column("flags")] = None
-    closed: Moment = None
-    text: Name = None
-
-
-class Employees(Table):
-    unique = ("unit", "period")
-    unit: Annotated[str, Column("names", "refused")]
-    period: Annotated[str, Column("names", "refused")]
-    engagement: Annotated[AnItem, Column("item")]
-    n: Number = None
-    sd: Number = None
-
-
-class Costs(Table):
-    unique = ("period", "kind")
-    period: Annotated[str, Column("names", "refused")]
-    kind: Annotated[str, Column("names", "refused")]
-    amount: Annotated[str, Column("money", "refused")]
-    roles: dict[str, Literal["acquisition", "service", "retention"]] = Field(default_factory=dict)
+Responses = table(
+    "Responses", "respondent", "wave", sources=(dict[str, str] | None, None), respondent=(Id, Field(None, alias="id")), wave=Id,
+    customer=Name, weight=Weight, stratum=(Id, Field(None, alias="strata")), cluster=Id, fpc=Weight, duration=Number,
+    language=Name, contact=Name, followed_up=Moment,
+)  # fmt: skip
+Customers = table(
+    "Customers", "customer", customer=(KeyColumn, Field(alias="id")), since=Moment, until=Moment,
+    revenue=(Annotated[read_by(as_column, Revenue | None, str | Revenue | None), Column("money")], None),
+)  # fmt: skip
+Transactions = table(
+    "Transactions", missing=(Drop, "error"), customer=Annotated[str, Column("names", "dropped")], time=Time,
+    amount=Annotated[str, Column("money", "dropped")], negative=(Literal["returns", "error", "drop"], "error"),
+)  # fmt: skip
+Interactions = table(
+    "Interactions", "contact", missing=(Drop, "error"), customer=Annotated[str, Column("names")], time=Time,
+    contact=(Annotated[str | None, Column("names", "dropped")], None), case=Name, channel=Name, touchpoint=Name, stage=Name,
+    owner=Name, agent=Name, resolved=(Annotated[str | None, Column("flags")], None), closed=Moment, text=Name,
+)  # fmt: skip
+Employees = table(
+    "Employees", "unit", "period", unit=KeyColumn, period=KeyColumn, engagement=Annotated[AnItem, Column("item")], n=Number, sd=Number,
+)  # fmt: skip
+Costs = table(
+    "Costs", "period", "kind", period=KeyColumn, kind=KeyColumn, amount=Annotated[str, Column("money", "refused")],
+    roles=(dict[str, Literal["acquisition", "service", "retention"]], Field(default_factory=dict)),
+)  # fmt: skip
 
 
 class Tables(Section):
@@ -472,7 +428,7 @@ class Tables(Section):
 
     @model_validator(mode="after")
     def _any(self):
-        complain({"no table": not self.model_fields_set}, tables=", ".join(TABLES))
+        complain({"no table": not any(dict(self).values())}, tables=", ".join(TABLES))
         return self
 
 
@@ -537,19 +493,17 @@ def json_schema() -> str:
 
 def decisions(item: Item, coded: Counter | None) -> list[str]:
     """Return in words what an item decides: scale, codes set aside with their counts (if known), values, role."""
-
-    rows = {code: "" if coded is None else f" ({coded.get(code, 0)} rows)" for code in item.aside}
-    missing, never = (", ".join(code + rows[code] for code in codes) for codes in (item.missing, item.not_applicable))
+    rows = {code: code if coded is None else f"{code} ({coded.get(code, 0)} rows)" for code in item.aside}
     pairs = [f"{code} is {value:g}" for code, value in item.values.items()]
-    said = (
-        item.role and f"role {', '.join(item.role)}",
-        item.scale and f"scale {item.scale[0]:g} to {item.scale[1]:g}",
-        missing and f"missing {missing}",
-        never and f"not applicable {never}",
-        pairs and "stored " + ", ".join(pairs[:3]) + ", ..." * (len(pairs) > 3),
-        item.multiple and f"multiple choice separated by {item.multiple!r}",
-    )
-    return [part for part in said if part]
+    said = {
+        "role": ", ".join(item.role),
+        "scale": item.scale and f"{item.scale[0]:g} to {item.scale[1]:g}",
+        "missing": ", ".join(map(rows.get, item.missing)),
+        "not applicable": ", ".join(map(rows.get, item.not_applicable)),
+        "stored": ", ".join(pairs[:3]) + ", ..." * (len(pairs) > 3),
+        "multiple choice separated by": item.multiple and repr(item.multiple),
+    }
+    return [f"{what} {words}" for what, words in said.items() if words]
 
 
 def written(value) -> str:
@@ -579,34 +533,28 @@ def read_study_file(path: Path) -> tuple[StudyFile, Document]:
 
 
 def _sentence(found: dict, document: Document) -> str:
-    loc, given, kind = found["loc"], found["input"], found["type"]
+    """Return a complaint of pydantic in words: a sentence of ours for its kind, or its own."""
+    loc, given, kind, context = found["loc"], found["input"], found["type"], found.get("ctx", {})
     place, above = (".".join(map(str, document.known(at))) or "the study" for at in (loc, loc[:-1]))
-    if kind == "extra_forbidden":
-        return say("unknown key", key=repr(loc[-1]), above=above, near=nearest(loc[-1], _keys_at(loc[:-1])))
-    if kind == "missing":
-        return say("missing key", place=place, key=repr(loc[-1]))
-    if kind == "literal_error":
-        choices = found["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        near = nearest(given, choices) or "; choices: " + ", ".join(choices)
-        return say("no choice", place=place, given=given, near=near)
     if kind == "value_error":
-        return f"{place}: {found['ctx']['error']}" if place != "the study" else str(found["ctx"]["error"])
-    if kind in ("model_type", "dict_type"):
-        return say("no keys", place=place, given=repr(str(given)))
-    shown = f"; found {str(given)!r}" if isinstance(given, str) else ""
-    return f"{place}: {found['msg'][0].lower()}{found['msg'][1:]}{shown}"
+        return str(context["error"]) if place == "the study" else f"{place}: {context['error']}"
+    if kind not in say:
+        shown = f"; found {str(given)!r}" if isinstance(given, str) else ""
+        return f"{place}: {found['msg'][0].lower()}{found['msg'][1:]}{shown}"
+    choices = context.get("expected", "")
+    near = nearest(given, re.findall(r"'([\w ]+)'", choices)) or f"; choices: {choices}"
+    near = nearest(loc[-1], _keys_at(loc[:-1])) if kind == "extra_forbidden" else near
+    return say(kind, place=place, above=above, key=repr(loc[-1]), given=given, near=near)
 
 
 def _keys_at(path: tuple) -> list[str]:
     """Return the keys that the model at `path` knows; a step that is no field is a name in a dict of models."""
-
-    def models_in(annotation) -> list[type[BaseModel]]:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            return [annotation]
-        return [model for inner in get_args(annotation) for model in models_in(inner)]
-
-    models: list[type[BaseModel]] = [StudyFile]
+    models: list = [StudyFile]
     for step in path:
-        fields = [f for model in models for name, f in model.model_fields.items() if step == (f.alias or name)]
-        models = [model for field in fields for model in models_in(field.annotation)] or models
+        types = [
+            f.annotation for model in models for name, f in model.model_fields.items() if step == (f.alias or name)
+        ]
+        while any(map(get_args, types)):
+            types = [inner for kind in types for inner in get_args(kind) or [kind]]
+        models = [kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)] or models
     return [field.alias or name for model in models for name, field in model.model_fields.items()]

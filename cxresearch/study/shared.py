@@ -1,8 +1,7 @@
 """Tables read once and lent to the kernels of a batch.
 
-The checked tables lie in a file that has no name (Linux), or in one that only the owner can read and that goes with
-the batch. Kernels find it through an environment variable, also when they are started by something in between. Where
-it is gone (the batch ended, another machine), a kernel reads the study's files as it always does.
+They lie in a file that has no name (Linux), or in one that only the owner can read and that goes with the batch. Kernels
+find it through an environment variable; where it is gone (another machine), one reads the study's files as always.
 """
 
 import os
@@ -27,10 +26,7 @@ def signature(study) -> dict[str, tuple[int, int]]:
 
 @contextmanager
 def shared_tables(study, folder: Path, *, seen: dict) -> Iterator[dict[str, str]]:
-    """Lend the tables of a whole opened study to every kernel that is given the environment that is yielded.
-
-    The file lies in `folder` while it lasts; `seen` is the `signature` of the study when it was read.
-    """
+    """Lend a whole study's tables, read when its `signature` was `seen`, to kernels that are given what is yielded."""
     unnamed, token = DESCRIPTORS.is_dir(), secrets.token_hex(16)
     opened = tempfile.TemporaryFile if unnamed else tempfile.NamedTemporaryFile
     with opened(dir=folder if unnamed else None, prefix="cxr-") as file:
@@ -43,10 +39,7 @@ def shared_tables(study, folder: Path, *, seen: dict) -> Iterator[dict[str, str]
 
 
 def lent_table(study, name: str):
-    """Return a table that a batch lends, or None where it lends none of this study.
-
-    `StudyProblem` if a file changed since the batch read it: its reports would not be about the same data.
-    """
+    """Return a table that a batch lends, or None where it lends none of this study; refused if a file changed since."""
     token, _, place = os.environ.get(VARIABLE, "").partition(" ")
     with suppress(OSError), open(place, "rb") as file:
         foreign = hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Self
 
@@ -93,7 +94,10 @@ class Study:
         self.only, self.part = only, ", ".join(f"{column} = {value}" for column, value in only)
         self.reference = narrow.reference_to(self.path.resolve(), only)
         self.table_names = list(tables)
-        self.column_names = {name: [*table.named, *table.item_columns] for name, table in tables.items()}
+        self.column_names = {
+            name: [*table.named, *(c for key, item in table.items.items() for c in item.columns(key))]
+            for name, table in tables.items()
+        }
         every = [(name, column) for name, table in tables.items() for column in table.declared()]
         self._every_item = [(name, column.name, column.said) for name, column in every if isinstance(column.said, Item)]
         items = [(key, item) for _, key, item in self._every_item]
@@ -161,13 +165,12 @@ class Study:
         return loaded
 
     def _table(self, name: str) -> pd.DataFrame:
-        loaded = self._load(name).table
+        loaded, declared = self._load(name).table, self._declared[name]
         if name not in self._guarded:
-            self._guarded[name] = guarded(loaded, self._declared[name], self._key)
+            self._guarded[name] = guarded(loaded, declared, self._key)
         table = self._guarded[name].copy()  # a notebook may add columns to its own copy
         # An analysis refuses or names a scale it is not made for; 1-10 and 0-10 cannot be told apart by the answers.
-        items = self._declared[name].items.items()
-        table.attrs["scales"] = {key: tuple(item.scale) for key, item in items if item.scale}
+        table.attrs["scales"] = {key: tuple(item.scale) for key, item in declared.items.items() if item.scale}
         return table
 
     def waterfall(self, table: str) -> pd.DataFrame:
@@ -219,19 +222,24 @@ class Study:
             raise StudyProblem(say("customers twice", left=left, right=right))
         rows, counts = survey.table, {}
 
-        def leave(why: str, out: pd.Series) -> pd.DataFrame:
-            counts[why] = int(out.sum())
-            return rows[~out]
+        def leave(why: str, out: pd.Series) -> None:
+            nonlocal rows
+            counts[why], rows = int(out.sum()), rows[~out]
 
-        rows = leave("without a customer", rows["customer"].isna())
+        leave("without a customer", rows["customer"].isna())
         absent = pd.Index(others["customer"]).get_indexer(rows["customer"]) < 0  # isin is slow on long text columns
-        rows = leave(f"whose customer is not in {right}", absent)
+        leave(f"whose customer is not in {right}", absent)
         if keep == "latest":
             outcomes = [answered] if answered else [key for role in OUTCOMES for key in self._items(role, left)]
-            blank = rows[outcomes].isna().all(axis=1) if outcomes else pd.Series(False, index=rows.index)
-            rows = leave("without any answered outcome", blank)
-            order = next(iter(self._items("asked_at", left)), "wave")
-            rows = leave("earlier than the customer's latest", self._earlier(rows, order, survey, left))
+            leave("without any answered outcome", rows[outcomes].isna().all(axis=1) & bool(outcomes))
+            if rows["customer"].duplicated().any():
+                order = next(iter(self._items("asked_at", left)), "wave")
+                if order not in rows:
+                    raise StudyProblem(say("no latest", table=left))
+                places = {wave: i for i, wave in enumerate(survey.wave_order)} if order == "wave" else None
+                rank = rows[order].map(places) if places is not None else rows[order]
+                dated = rows.loc[rank.sort_values(kind="stable", na_position="first").index, "customer"]
+                leave("earlier than the customer's latest", dated.duplicated(keep="last").reindex(rows.index))
         twice = [column for column in others.columns if column in rows.columns and column != "customer"]
         joined = rows.merge(others.drop(columns=twice), on="customer", how="inner", validate="many_to_one")
         shared = f"{' and '.join(twice)} as in {left}, which {right} have too" if twice else ""
@@ -239,19 +247,6 @@ class Study:
         self._matched[left] = self._load(left).waterfall.before_use("matched", len(joined), why)
         scales = others.attrs["scales"] | dict(survey.scales)
         return survey.with_table(joined, scales=scales, respondent="customer", population=self.population)
-
-    @staticmethod
-    def _earlier(rows: pd.DataFrame, order: str, survey: Survey, name: str) -> pd.Series:
-        """Return which rows of customers come before their latest, by a time or by the order of waves."""
-        if not rows["customer"].duplicated().any():
-            return pd.Series(False, index=rows.index)
-        if order not in rows.columns:
-            raise StudyProblem(say("no latest", table=name))
-        rank = rows[order]
-        if order == "wave":
-            rank = rank.map({wave: i for i, wave in enumerate(survey.wave_order)})
-        order = rank.sort_values(kind="stable", na_position="first").index
-        return rows.loc[order, "customer"].duplicated(keep="last").reindex(rows.index)
 
     def described(self, survey: Survey) -> Survey:
         """Return a survey with what the customers table says of each customer beside it, where the study has one."""
@@ -326,18 +321,19 @@ class Study:
 
     def guesses(self, name: str) -> list[Guess]:
         """Return what the study file says of a table with ``confirmed: false``, with counts once it has been read."""
-        table, loaded, place = self._declared[name], self._loaded.get(name), self._document.place
-        found = []
+        table, loaded, at, found = self._declared[name], self._loaded.get(name), ("tables", name), []
         for key in (key for key, confirmed in table.confirmed.items() if not confirmed):
-            says = f"({schema.written(table.model_dump(by_alias=True, exclude_unset=True).get(key))})"
-            at = place(("tables", name, "confirmed", key))
-            found.append(Guess(at, f"tables.{name}.{key}", says, key not in HARMLESS))
-        for key, item in ((key, item) for key, item in table.items.items() if item.confirmed is False):
+            says = schema.written(table.model_dump(by_alias=True, exclude_unset=True).get(key))
+            found.append(((*at, "confirmed", key), f"tables.{name}.{key}", says, key not in HARMLESS))
+        for key, item in ((c.name, c.said) for c in table.declared() if getattr(c.said, "confirmed", None) is False):
             coded = loaded and loaded.coded[key]
-            says = f"({'; '.join(schema.decisions(item, coded)) or 'label'})"
             counts = COUNTING & set(item.role) or item.values or item.multiple or coded is None or coded.total()
-            found.append(Guess(place(("tables", name, "items", key)), f"item {key}", says, bool(counts)))
-        return found
+            of = at if (own := key in table.columns) else (*at, "items")
+            says, lines = "; ".join(schema.decisions(item, coded)) or "label", self._document.lines
+            patterns = (path[-2] for path in reversed(lines) if path[:-2] == of and path[-1] == "confirmed")
+            by = key if (*of, key, "confirmed") in lines else next(p for p in patterns if fnmatchcase(key, p))
+            found.append(((*of, by, "confirmed"), f"item {key}", says, bool(counts or own)))
+        return [Guess(self._document.place(place), what, f"({says})", counts) for place, what, says, counts in found]
 
     def _require_decided(self, *names: str) -> None:
         waiting = [guess for name in names for guess in self.guesses(name) if guess.counts]
@@ -350,8 +346,8 @@ class Study:
         """Raise `StudyProblem` for an item of a touchpoint, a unit or a taxonomy that the study does not have."""
         items = self._declared["responses"].items if "responses" in self._declared else {}
         columns = dict.fromkeys(column for names in self.column_names.values() for column in names)
-        unit = self.programme and self.programme.unit
-        slips = self._slips(("programme", "unit"), [unit], columns, "no table has as a column; they have")
+        unit = [self.programme.unit] if self.programme else []
+        slips = self._slips(("programme", "unit"), unit, columns, "no table has as a column; they have")
         for key, met in self._touchpoints.items():
             slips += self._slips(("touchpoints", key, "item"), [met.item], items, "is no item of responses; these are")
         if (file := self.taxonomy) and not file.is_file():
@@ -361,16 +357,18 @@ class Study:
 
     def _require_held(self, name: str, table: pd.DataFrame) -> None:
         """Refuse declared waves, kinds of cost and units that no row holds, and waves left out, each with its line."""
-        unit, treated = (self.programme.unit, self.programme.treated) if self.programme else (None, ())
-        named = {("waves",): ("wave", self.waves)} if name == "responses" else {}
-        named |= {("tables", "costs", "roles"): ("kind", self.cost_roles)} if name == "costs" else {}
-        named |= {("programme", "treated"): (unit, treated)} if unit in table else {}
-        slips = []
-        for path, (column, words) in named.items():
+        waves, slips = ("waves",), []
+        named = {
+            "responses": (waves, "wave", self.waves),
+            "costs": (("tables", "costs", "roles"), "kind", self.cost_roles),
+        }
+        asked = [named[name]] if name in named else []
+        if self.programme and self.programme.unit in table:
+            asked.append((("programme", "treated"), self.programme.unit, self.programme.treated))
+        for path, column, words in ((path, column, words) for path, column, words in asked if words):
             held = as_words(table[column]).dropna().unique() if column in table else ()
             slips += self._slips(path, words, held, f"no row of {name} holds; they hold")
-            plain = [plain_text(word) for word in words]
-            absent = [str(wave) for wave in held if column == "wave" and words and plain_text(wave) not in plain]
+            absent = [wave for wave in held if plain_text(wave) not in map(plain_text, words)] if path == waves else ()
             if absent:
                 slips.append(f"{self._document.place(path)}: {say('waves left out', absent=', '.join(absent))}")
         refuse(slips)
@@ -379,9 +377,8 @@ class Study:
         """Return what is wrong with each of `words`, declared at `path`, that is not among `known`."""
         plain = [plain_text(value) for value in known]
         told = ", ".join(plain) if 0 < len(plain) <= SHOWN["values"] else f"{len(plain) or 'no'} others"
-        place, named = self._document.place, ".".join(path)
         return [
-            f"{place((*path, i))}: {named} names {word!r}, which {where} {told}{nearest(word, plain)}"
+            f"{self._document.place((*path, i))}: {'.'.join(path)} names {word!r}, which {where} {told}{nearest(word, plain)}"
             for i, word in enumerate(words)
             if word and plain_text(word) not in plain
         ]
@@ -392,17 +389,16 @@ class Study:
         A role is looked for in the needed tables, and may offer a choice: ``nps|csat`` is met by either. Keys are
         touchpoints, programme, taxonomy, cost_roles and kinds.
         """
-        tables, what = needs.get("tables", ()), []
-        for name in tables:
-            if name in self._lost:
-                return say("needs a customer", table=name, column=self._lost[name])
-            what += [f"table {name}"] if name not in self._declared else []
-        for choices in (role.split("|") for role in needs.get("roles", ())):
-            if not what and not any(self.column(c, table=t, optional=True) for c in choices for t in tables or (None,)):
+        tables = needs.get("tables", ())
+        if lost := next((name for name in tables if name in self._lost), None):
+            return say("needs a customer", table=lost, column=self._lost[lost])
+        what = [f"table {name}" for name in tables if name not in self._declared]
+        for choices in [] if what else (role.split("|") for role in needs.get("roles", ())):
+            if not any(self.column(c, table=t, optional=True) for c in choices for t in tables or (None,)):
                 item = "" if set(choices) <= set(COLUMNS) - set(ROLES) else "an item with role "
                 what.append(item + " or ".join(choices))
-        keys = {key: self._touchpoints if key == "touchpoints" else getattr(self, key) for key in needs.get("keys", ())}
-        what += [key for key, said in keys.items() if not said]
+        said = {"touchpoints": self._touchpoints}
+        what += [key for key in needs.get("keys", ()) if not (said.get(key) if key in said else getattr(self, key))]
         return say("needs", what=what[0], file=self.path.name) if what else None
 
     def column(self, role: str, *, table: str | None = None, optional: bool = False) -> str | None:

@@ -1,7 +1,7 @@
 """One table: from the files that a study declares to checked columns under the study's names, every row counted."""
 
 from collections import Counter, namedtuple
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,19 @@ from cxresearch import digits
 from cxresearch.errors import StudyProblem, nearest
 from cxresearch.privacy import PSEUDONYMS, PseudonymKey, find_identifier, pseudonymise, redact
 from cxresearch.sources import GLOB, RawTable, Reading, database_file, expand, read_query, read_table
-from cxresearch.study import codes as cells
-from cxresearch.study.codes import Refused, Writing, coded, count, names, refuse_cells, row_numbers
+from cxresearch.study.codes import (
+    Cells,
+    Refused,
+    Writing,
+    count,
+    dates,
+    flags,
+    refuse_cells,
+    require_same_codes,
+    row_numbers,
+)
 from cxresearch.study.document import Document, refuse, say
-from cxresearch.study.schema import Column, Item, Revenue, StudyFile, Table
+from cxresearch.study.schema import Column, Revenue, StudyFile, Table
 
 SHOWN = {"ids": 5, "files": 6, "values": 12}
 ABOVE_A_TOTAL = 5  # rows whose sum stands below them
@@ -79,7 +88,17 @@ def load_table(
     Counts below `min_base` are not told in messages; an amount in another currency than that of the study is refused.
     """
     made, told, frames = Checked(name, table, currency), {}, []
-    for wave, file, raw in _raw_tables(name, table, files, folder):
+    for wave, path in [(w, path) for w in files or [None] for path in files.get(w, [None])]:
+        asked = [*table.declared(), *(Column("names", name=at, asked_by="exclude") for at in table.exclude)]
+        wanted: dict[str, str] = {}  # header -> what in `study.yml` asks for it
+        for column in (column for column in asked if column.header(wave) is not None):
+            wanted.setdefault(column.header(wave), f"{column.asked_by} in study.yml")
+        file = path.name if path else f"the query of tables.{name}"
+        if table.database is None:
+            reading = Reading(**{key: getattr(table, key) for key in Reading._fields})
+            raw = read_table(path, wanted=wanted, reading=reading)
+        else:
+            raw = read_query(table.database, table.query, folder=folder, name=name, wanted=wanted)
         told[file] = ", ".join([f"{file}: {len(raw.frame)} rows", *raw.notes])
         frames.append(made.frame(raw, file, wave))
     refuse(made.problems or made.match_nothing(min_base))
@@ -94,23 +113,6 @@ def load_table(
     return Loaded(whole.reset_index(drop=True), Waterfall(steps), made.coded, raw.digest)
 
 
-def _raw_tables(name: str, table: Table, files: Files, folder: Path) -> Iterator[tuple[str | None, str, RawTable]]:
-    """Yield wave, file (or what stands for it in messages) and cells."""
-    reading = Reading(**{key: getattr(table, key) for key in Reading._fields})
-    for wave in files or [None]:
-        wanted: dict[str, str] = {}  # header -> what in `study.yml` asks for it
-        for column in table.declared():
-            if (at := column.header(wave)) is not None:
-                wanted.setdefault(at, f"{column.asked_by} in study.yml")
-        wanted |= {at: "exclude in study.yml" for at in table.exclude if at not in wanted}
-        if table.database is not None:
-            file = files[wave][0].name if files else f"the query of tables.{name}"
-            yield wave, file, read_query(table.database, table.query, folder=folder, name=name, wanted=wanted)
-        else:
-            for path in files[wave]:
-                yield wave, path.name, read_table(path, wanted=wanted, reading=reading)
-
-
 class Checked:
     """A table while the columns of its files, one file after the other, are checked and take the study's names.
 
@@ -120,31 +122,34 @@ class Checked:
 
     def __init__(self, name: str, table: Table, currency: str | None):
         self.name, self.table, self.currency, self.ids = name, table, currency, table.id_columns
-        self.problems: list[str] = []
-        self.received, self.files = 0, []
+        self.problems, self.received, self.files = [], 0, []
         self.counts: Counter[str] = Counter()
         self.coded: dict[str, Counter[str]] = {key: Counter() for key in table.items}
-        self.excluded: dict[tuple[str, str], int] = Counter()  # header and code of `exclude` -> rows that hold it
+        self.excluded: Counter[tuple[str, str]] = Counter()  # header and code of `exclude` -> rows that hold it
         self.stored: dict[str, Counter] = {at: Counter() for at in table.exclude}  # header of `exclude` -> its cells
 
     def frame(self, raw: RawTable, file: str, wave: str | None) -> pd.DataFrame:
         """Return the checked columns of one file, whose rows the index counts from 0."""
-        self.wave, self.meanings, self.out = wave, raw.meanings, pd.Series(False, index=raw.frame.index)
+        self.meanings, self.out = raw.meanings, pd.Series(False, index=raw.frame.index)
         self.received += len(raw.frame)
         self.files.append(file)
         for at, codes in self.table.exclude.items():  # these rows go before anything else is asked of them
-            self.stored[at].update(names(raw.frame[at]).value_counts().to_dict())
+            cells = Cells(raw.frame[at])
+            self.stored[at].update(cells.rows(cells.names).value_counts().to_dict())
             for code in codes:
-                found = coded(raw.frame[at], [code])
+                found = cells.rows(cells.coded([code]), False)
                 self.excluded[at, code] += int(found.sum())
-                self._drop(found, f"with {at} {code} (exclude)")
+                self._decide(found, found, "drop", f"with {at} {code} (exclude)")
         self.raw, self.out = raw.frame[~self.out], self.out[~self.out]
         done = {} if wave is None else {"wave": pd.Series(wave, index=self.raw.index, dtype="str")}
         for column in self.table.declared():
             at = column.header(wave)
             stored = self.raw[at] if at is not None else pd.Series(np.nan, index=self.raw.index)
+            own = {key: getattr(column.said, key, None) for key in Writing._fields}
+            writing = Writing(**{key: getattr(self.table, key) if said is None else said for key, said in own.items()})
+            read = self._item if column.kind == "item" else self._read
             try:
-                done |= self._item(stored, column, at) if column.kind == "item" else self._read(stored, column, at)
+                done |= read(Cells(stored, writing), column, at)
             except Refused as refused:
                 self.problems.append(f"{file}: {at} {refused}")
         order = [*(c for c in self.table.columns if c in done), *(c for c in done if c not in self.table.columns)]
@@ -155,9 +160,7 @@ class Checked:
         problems = []
         for at, code in (pair for pair, n in self.excluded.items() if not n):
             stored = dict(self.stored[at].most_common())
-            shown = [
-                f"{value} ({n})" if n >= min_base else f"{value} (under {min_base})" for value, n in stored.items()
-            ]
+            shown = [f"{cell} ({n if n >= min_base else f'under {min_base}'})" for cell, n in stored.items()]
             told = ", ".join(shown) if len(shown) <= SHOWN["values"] else f"{len(shown)} different values"
             known = dict(column=at, told=told or "nothing", near=nearest(code, list(stored)[: SHOWN["values"]]))
             problems.append(say("excludes nothing", table=self.name, code=repr(code), **known))
@@ -166,42 +169,37 @@ class Checked:
             problems.append(say("code of nothing", table=self.name, code=code, n=len(ratings)))
         return problems
 
-    def _drop(self, where: pd.Series, why: str) -> None:
-        self.counts[why] += int((where & ~self.out).sum())
-        self.out |= where
-
-    def _decide(self, cells: pd.Series, where: pd.Series, decision: str, why: str, sentence: str, **known) -> None:
+    def _decide(self, cells: pd.Series, where: pd.Series, decision: str, why: str, sentence: str = "", **known) -> None:
         """Refuse the cells at `where`, or leave their rows out, or count them, as was decided."""
         if decision == "error":
             refuse_cells(cells, where, sentence, table=self.name, **known)
         elif decision == "drop":
-            self._drop(where, why)
+            self.counts[why] += int((where & ~self.out).sum())
+            self.out |= where
         elif decision:
             self.counts[why] += int(where.sum())
 
-    def _writing(self, said: str | Item | Revenue) -> Writing:
-        own = {key: getattr(said, key, None) for key in Writing._fields}
-        return Writing(**{key: getattr(self.table, key) if said is None else said for key, said in own.items()})
-
-    def _read(self, stored: pd.Series, column: Column, at: str) -> dict[str, pd.Series]:
+    def _read(self, cells: Cells, column: Column, at: str) -> dict[str, pd.Series]:
         """Return a column that is no item, read as the schema says."""
-        kind, blank, key, writing = column.kind, column.blank, column.name, self._writing(column.said)
+        kind, blank, key = column.kind, column.blank, column.name
         if kind == "flags":
-            return {key: cells.flags(stored)}
+            return {key: flags(cells.column)}
         if kind in ("names", "moments"):
-            found = names(stored) if kind == "names" else cells.dates(stored, writing)
+            found = cells.rows(cells.names) if kind == "names" else dates(cells.column, cells.writing)
         else:
-            found, absent, done = cells.amounts(stored, writing, getattr(column.said, "codes", ()), self.currency)
+            codes = getattr(column.said, "codes", ())
+            amounts, done = cells.amounts(codes, self.currency)
             self.counts.update(done)
-            if (other := found.isna() & ~absent).any():
-                examples = ", ".join(repr(str(v)) for v in stored[other].unique()[:3])
+            if (other := amounts.isna() & ~cells.blank(codes)).any():
+                examples = ", ".join(repr(str(v)) for v in cells.values[other][:3])
                 known = dict(what="amount" if kind == "money" else key, examples=examples)
-                refuse_cells(stored, other, "no plain number", advice=cells.advice(stored[~absent], writing), **known)
+                cells.refuse(other, "no plain number", advice=cells.advice(codes), **known)
+            found = cells.rows(amounts.mask(cells.coded(codes)))
         if kind in ("number", "weight"):
             wrong = {"missing": found.isna() & (blank == "refused"), "negative": found < 0}
             told = [f"is {what} in {count(w.sum(), 'row')} ({row_numbers(w)})" for what, w in wrong.items() if w.any()]
             if told or (kind == "weight" and not found.sum()):
-                raise Refused(say.told("no size" if told else "no weight", told=" and ".join(told), key=key))
+                raise Refused(say("no size" if told else "no weight", told=" and ".join(told), key=key))
         elif blank != "kept":
             rule = getattr(self.table, "missing", "error") if blank == "dropped" else "error"
             sentence = "blank event" if blank == "dropped" else "blank"
@@ -232,29 +230,32 @@ class Checked:
         told = dict(at=row_numbers(given.index[-1:]), n=len(given) - 1, total=f"{total:.12g}", remedy=remedy)
         raise Refused(say("total", **told))
 
-    def _item(self, stored: pd.Series, column: Column, at: str | None) -> dict[str, pd.Series]:
+    def _item(self, cells: Cells, column: Column, at: str | None) -> dict[str, pd.Series]:
         """Return the columns of an item, NaN where missing or not applicable, and where it is the latter."""
-        key, item, writing = column.name, column.said, self._writing(column.said)
-        cells.require_same_codes(self.meanings.codes.get(at, {}), item, key)
+        key, item, stored = column.name, column.said, cells.column
+        require_same_codes(self.meanings.codes.get(at, {}), item, key)
         # Answers on a scale, labelled codes and dates are no names; a text is redacted, an id becomes a pseudonym.
         known = item.personal or item.scale or item.labels or item.is_date or {"verbatim", "respondent"} & {*item.role}
         if not known and at and key not in self.ids and (found := find_identifier(at, stored)):
             raise Refused(say("names a person", why=found, key=key))
-        parts = stored.astype("str").str.split(item.multiple).explode() if item.multiple else stored
-        codes = {code: coded(parts, [code], writing) for code in item.aside}
-        self.coded.setdefault(key, Counter()).update({c: at.index[at].nunique() for c, at in codes.items()})
+        parts = (
+            Cells(stored.astype("str").str.split(item.multiple).explode(), cells.writing) if item.multiple else cells
+        )
+        held = {code: parts.rows(parts.coded([code]), False) for code in item.aside}
+        self.coded.setdefault(key, Counter()).update({code: at.index[at].nunique() for code, at in held.items()})
+        never = cells.rows(cells.coded(item.not_applicable), False)
         for low, high in self.meanings.missing.get(at, ()):  # what the file declares; not applicable here stays
             gone = stored == low if low == high else ~digits.outside(stored, low, high) & stored.notna()
-            stored = stored.mask(gone & ~coded(stored, item.not_applicable))
+            stored = stored.mask(gone & ~never)
+        cells = cells if stored is cells.column else Cells(stored, cells.writing)
         if item.is_number:
-            columns = {key: cells.scaled(stored, item, key, writing)}
-            absent = coded(stored, item.not_applicable, writing)
+            columns = {key: cells.scaled(item, key)} | ({f"{key}_met": ~never} if item.not_applicable else {})
         else:
-            columns, absent = cells.categories(stored, item, key)
-            columns[key] = cells.dates(columns[key], writing) if item.is_date else columns[key]
+            columns = cells.categories(item, key)
+            columns[key] = dates(columns[key], cells.writing) if item.is_date else columns[key]
         if item.type == "number" and not item.scale:
             self._refuse_a_total(columns[key], at)
-        return columns | ({f"{key}_met": ~absent} if item.not_applicable else {})
+        return columns
 
 
 def guarded(frame: pd.DataFrame, table: Table, key: PseudonymKey) -> pd.DataFrame:
