@@ -103,7 +103,7 @@ def compose(rows: Header, header: Sequence[str], n_columns: int) -> tuple[list[s
     A name of question and option is 'question: option', a blank question being the one before it.
     """
     blank, current = [""] * n_columns, ""
-    held = {what: [*row, *blank[len(row) :]] for what, row in zip(header, rows, strict=True)}
+    held = {what: [*row, *blank[len(row) :]][:n_columns] for what, row in zip(header, rows, strict=True)}
     names = list(held.get("name", blank))
     for i, (question, option) in enumerate(zip(held.get("question", ()), held.get("option", blank), strict=False)):
         current = question.strip() or current
@@ -261,7 +261,9 @@ def read_text(path: Path, choose: Choose, reading: Reading) -> RawTable:
     )  # fmt: skip
     if said := next((said for holds, said in known if holds), None):
         raise StudyProblem(path.name + said)
-    width = len(rows[0])
+    # Names may end early, or go on where the row above them ended; a title may be wider than the table below it.
+    named = [row for row, what in zip(rows, reading.header) if what != "ignore"]
+    width = max(map(len, named or rows))
     require_fitting_size(path, 0, width)
     positions = choose(rows[:n_header], width)
     frame, notes = _even_rows(text, separator, positions, width), text.notes
@@ -270,7 +272,7 @@ def read_text(path: Path, choose: Choose, reading: Reading) -> RawTable:
     if frame is None or n_lines > len(frame):
         _require_closed_quotes(text, separator, path.name)
     if frame is None:
-        frame, short = _uneven_rows(text, separator, positions, width, path)
+        frame, short = _uneven_rows(text, separator, positions, width, (n_header, len((named or rows)[0])), path)
         notes += (f"{short} rows end early: their last cells are blank",) * bool(short)
     # A row is numbered as in the file, where the first of one header row is number 2.
     first = n_header - 1 + bool(text.separator)
@@ -318,24 +320,31 @@ def _require_closed_quotes(text: Utf8, separator: str, file: str) -> None:
             start = reader.line_num + over + 1
 
 
-def _uneven_rows(text: Utf8, separator: str, positions: list[int], width: int, path: Path) -> tuple[pd.DataFrame, int]:
-    """Return the wanted cells of rows of any width up to the header's, and how many are shorter than it.
+def _uneven_rows(
+    text: Utf8, separator: str, positions: list[int], width: int, header: tuple[int, int], path: Path
+) -> tuple[pd.DataFrame, int]:
+    """Return the wanted cells of rows of any width up to the header's, and how many below it are shorter.
 
     A row may be short for blank cells at its end, which Excel leaves out by 16 rows, and for no other reason.
     """
+    n_header, names = header
     with text.lines() as lines:
         rows = [row for row in csv.reader(lines, delimiter=separator) if row or width == 1]
     require_fitting_size(path, len(rows), width)
     rows, over = list(itertools.dropwhile(lambda row: not row, rows)), bool(text.separator)
-    long = [i for i, row in enumerate(rows) if "".join(row[width:]).strip()]
-    short = [i for i, row in enumerate(rows) if len(row) < width > 1]
-    written = next((i for i, row in enumerate(rows) if len(row) == width and not row[-1].strip()), None)
+    body = list(enumerate(rows))[n_header:]
+    reach = max((len(row) for _, row in body), default=width)
+    long = [i for i, row in body if "".join(row[width:]).strip()]
+    short = [i for i, row in body if len(row) < width > 1]
+    written = next((i for i, row in body if len(row) == width and not row[-1].strip()), None)
     lone = [i for i in short if len({*map(len, rows[i // 16 * 16 :][:16])}) > 1]
     with text.stream() as stream:
         stream.seek(-1, io.SEEK_END)
         broken = short[-1:] == [len(rows) - 1] and stream.read() not in b"\r\n"
     said = None
-    if long:
+    if names < width and reach < width:
+        said = f"a row of the header has {width} cells, but no row below it more than {reach}; correct the file"
+    elif long:
         said = (
             f"{len(long)} row{'s do' if len(long) > 1 else ' does'} not have the {width} columns of the header (first: row "
             f"{long[0] + 1 + over} with {len(rows[long[0]])}); correct the file, or declare its separator in study.yml"
