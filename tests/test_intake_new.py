@@ -250,6 +250,37 @@ def test_excel_with_title_merged_header_and_two_sheets(tmp_path):
     assert confirmed(tmp_path).responses.table["how_do_you_rate_staff"].mean() == 3.0
 
 
+def test_a_workbook_of_one_column_has_its_header_in_the_first_row(tmp_path):
+    book = openpyxl.Workbook()
+    for cell in ("recommend", *(i % 11 for i in range(70))):
+        book.active.append([cell])
+    book.save(tmp_path / "a.xlsx")
+    text, _ = new(tmp_path, None, "a.xlsx")
+    assert "header:" not in text and confirmed(tmp_path).responses.table["recommend"].count() == 70
+
+
+def test_header_rows_of_text_that_end_early_are_recognised(tmp_path):
+    rows = "".join(f"{k},{k % 5 + 1},{k % 4 + 1},{k % 5 + 1}\n" for k in range(30))
+    text, found = new(tmp_path, f"Survey of spring\nid,overall rating,staff,price\n{rows}")
+    assert "header: [ignore, name]" in text and "a title stands over the first 1 rows" in text and found["problems"] == []
+    text, found = new(tmp_path, f"id,How do you rate us\n,Staff,Prices,Hours\n{rows}")
+    assert "header: [question, option]" in text and found["problems"] == []
+    assert [item["column"] for item in items(tmp_path).values()] == [
+        f"How do you rate us: {what}" for what in ("Staff", "Prices", "Hours")
+    ]
+
+
+@pytest.mark.parametrize("other", ["id , recommend,staff  rating", "\u200bid,recommend ,staff rating"])
+def test_waves_whose_headers_differ_in_spaces_alone_are_one_table(tmp_path, other):
+    rows = "".join(f"{k},{k % 11},{k % 5 + 1}\n" for k in range(44))
+    (tmp_path / "a_2023.csv").write_text(f"id,recommend,staff rating\n{rows}")
+    (tmp_path / "a_2024.csv").write_text(f"{other}\n{rows}")
+    new_study([tmp_path / "a_2023.csv", tmp_path / "a_2024.csv"], out=tmp_path / "study.yml")
+    found = check_study(tmp_path / "study.yml")
+    assert found["problems"] == [] and found["tables"][0]["rows"] == 88
+    assert [item["answered"] for item in found["tables"][0]["items"]] == [88, 88]
+
+
 def test_json_records_under_one_name(tmp_path):
     records = [{"id": i, "overall rating": 1 + i % 5, "region": "n" if i % 2 else "s"} for i in range(30)]
     text, found = new(tmp_path, json.dumps({"answers": records, "columns": ["x"]}), "a.json")

@@ -141,6 +141,25 @@ def test_a_quotation_mark_that_is_left_open_is_refused_with_both_lines(tmp_path)
     )
 
 
+@pytest.mark.parametrize(("head", "what", "names"), [
+    ("Survey of spring\nid,x,y\n", ["ignore", "name"], ["id", "x", "y"]),
+    ("Survey of spring, all, of it, and more\nid,x,y\n", ["ignore", "name"], ["id", "x", "y"]),
+    ("id,How\n,Staff,Prices\n", ["question", "option"], ["id", "How: Staff", "How: Prices"]),
+    ("id,x\nThe id,The x,The y\n", ["name", "label"], ["id", "x", "column 3"]),
+    ("id,x,y\nThe id\n", ["name", "label"], ["id", "x", "y"]),
+])  # fmt: skip
+def test_rows_of_the_header_may_be_of_any_width_and_no_column_is_lost(tmp_path, head, what, names):
+    raw = read_table(write(tmp_path / "a.csv", f"{head}1,2,3\n4,5,\n"), reading=Reading(header=tuple(what)))
+    assert list(raw.frame.columns) == names and raw.frame.to_numpy().tolist() == [["1", "2", "3"], ["4", "5", ""]]
+    assert raw.notes == () and list(raw.frame.index) == [1, 2]
+
+
+def test_a_separator_within_a_label_is_refused(tmp_path):
+    path = write(tmp_path / "a.csv", "id,x\nThe id, as given,The x\n1,2\n3,4\n")
+    told = "a.csv: a row of the header has 3 cells, but no row below it more than 2; correct the file"
+    assert refused(path, header=("name", "label")) == told
+
+
 def test_blank_lines_of_one_column_are_blank_answers(tmp_path):
     text = "rec\n" + "\n".join("" if i % 3 == 0 else str(i % 11) for i in range(1, 91)) + "\n"
     frame = read_table(write(tmp_path / "a.csv", text)).frame

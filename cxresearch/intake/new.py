@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cxresearch.errors import StudyProblem, nearest
+from cxresearch.errors import StudyProblem, nearest, plain_text
 from cxresearch.intake.column import FEW_WORDS, PATTERNS, WORDS, Column, plain, profile
 from cxresearch.intake.guess import GONE, Doubt, Guess, TableGuess, decisions, put_questions, study_text
 from cxresearch.intake.item import guess_items
@@ -76,8 +76,8 @@ def new_study(
         named |= dict.fromkeys(found, kind)
     groups: list[list[_File]] = []
     for file in (_File(path, *read_unknown(path)) for path in named):
-        mine = set(file.raw.frame)
-        others = ((group, set(group[0].raw.frame)) for group in groups)
+        mine = set(map(plain_text, file.raw.frame))
+        others = ((group, set(map(plain_text, group[0].raw.frame))) for group in groups)
         alike = [group for group, other in others if len(mine & other) >= max(2, ALIKE * min(len(mine), len(other)))]
         if alike:
             alike[0].append(file)
@@ -116,7 +116,7 @@ def _table(group: list[_File], folder: Path, kind: str | None) -> TableGuess:
             f"{first.path.name} and {group[1].path.name} have the same columns but are written differently "
             "(encoding, separator or header rows); write a study file for each"
         )
-    raw, frames = first.raw, [file.raw.frame.rename(columns=str.strip) for file in group]
+    raw, frames = first.raw, [file.raw.frame.rename(columns=plain_text) for file in group]
     if len(group) > 1:
         meanings = [file.raw.meanings.named(frame) for file, frame in zip(group, frames, strict=True)]
         merged = Meanings(*(dict(ChainMap(*parts)) for parts in zip(*meanings, strict=True)))

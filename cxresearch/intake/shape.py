@@ -39,7 +39,9 @@ def _text(path: Path, said: Said) -> Reading:
     separator, why, rows = _separator(lines, path)
     if separator != ("\t" if path.suffix.lower() == ".tsv" else ","):
         said["separator"] = separator, why, False
-    return Reading(encoding=encoding, separator=separator, header=_header(list(filter(None, rows)), said))
+    rows = list(filter(None, rows))
+    title = next((i for i, row in enumerate(rows) if len(row) > 1), 0)  # it ends before the first separator
+    return Reading(encoding=encoding, separator=separator, header=_header(rows, said, title))
 
 
 def _separator(lines: list[str], path: Path) -> tuple[str, str, list[list[str]]]:
@@ -64,9 +66,9 @@ def _separator(lines: list[str], path: Path) -> tuple[str, str, list[list[str]]]
     )
 
 
-def _header(rows: list[list[str]], said: Said, skipped: int = 0) -> tuple[str, ...]:
+def _header(rows: list[list[str]], said: Said, skipped: int) -> tuple[str, ...]:
     """Return what the header rows hold, below a title of so many rows."""
-    rows = rows[skipped:]
+    rows = [[*row, *[""] * (max(map(len, rows[skipped:])) - len(row))] for row in rows[skipped:LOOKED_AT]]
     first, second, third = [[cell.strip() for cell in row] for row in (*rows[:3], [], [])[:3]]
     more, options = len(rows) > 2, ("question", "option")
     numbers = len(rows) > 1 and first and all(map(NUMBER.fullmatch, first))
@@ -107,7 +109,7 @@ def _excel(path: Path, said: Said) -> Reading:
     if not rows:
         raise StudyProblem(f"{path.name} is empty")
     filled = [sum(bool(c.strip()) for c in row) for row in rows]
-    wide = (i for i, n in enumerate(filled[:-2]) if n >= max(2, max(filled) / 4))
+    wide = (i for i, n in enumerate(filled[:-2]) if n >= max(min(2, max(filled)), max(filled) / 4))
     return Reading(sheet=sheet, header=_header(rows, said, next(wide, max(0, len(rows) - 2))))
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxresearch.errors import StudyProblem
-from cxresearch.sources.database import database_file, read_query, without_password
-from cxresearch.sources.text import HEADERS, NO_OPTION, WHITESPACE, Header, Meanings, RawTable, Reading
-from cxresearch.sources.text import compose, naming, numbered, position, read_text, separator_of
+from cxresearch.sources.text import HEADERS, NO_OPTION, WHITESPACE, Found, Meanings, RawTable, Reading
+from cxresearch.sources.text import compose, naming, numbered, position, read_text, refusal, separator_of
 from cxresearch.sources.workbook import read_excel, read_json, read_parquet, read_spss
+from cxresearch.sources.database import database_file, read_query, without_password
 
 GLOB = frozenset("*?[")
 READERS = (
@@ -37,35 +36,27 @@ def read_table(path: Path, *, wanted: Mapping[str, str] | None = None, reading: 
     kind, reader = reader_of(path)
     for key, of, value in (("sheet", "Excel", reading.sheet), ("records", "JSON", reading.records)):
         if value is not None and kind != of:
-            raise StudyProblem(f"{path.name} is no {of} file and has no {key} {value!r}; leave {key} out of study.yml")
+            raise refusal("key of another kind", file=path.name, kind=of, key=key, value=value)
     if reading.header != ("name",) and kind not in HEADED:
-        raise StudyProblem(f"{path.name} is {kind} and names its columns itself; leave header out of study.yml")
-    found, labels = [], {}
-
-    def choose(rows: Header, n_columns: int) -> list[int]:
-        names, said = compose(rows, reading.header if kind in HEADED else ("name",), n_columns)
-        labels.update(said)
-        found[:] = numbered(names)
-        if wanted is None:
-            return list(range(len(names)))
-        return [position(names, w, why, path.name) for w, why in wanted.items()]
-
+        raise refusal("own names", file=path.name, kind=kind)
     with naming(path, kind):
-        raw = reader(path, choose, reading)
+        rows, n_columns, read = reader(path, reading)
+        names, labels = compose(rows, reading.header, n_columns)
+        asked = None if wanted is None else [position(names, w, why, path.name) for w, why in wanted.items()]
+        raw = read(list(range(n_columns)) if asked is None else asked)
     if not len(raw.frame):
-        raise StudyProblem(f"{path.name} has a header but no rows")
-    raw.frame.columns = pd.Index(found if wanted is None else list(wanted), dtype=object)
+        raise refusal("no rows", file=path.name)
+    raw.frame.columns = pd.Index(numbered(names) if wanted is None else list(wanted), dtype=object)
     meanings = raw.meanings._replace(labels={**raw.meanings.labels, **labels})
     return raw._replace(meanings=meanings if wanted is None else meanings.named(wanted))
 
 
-def reader_of(path: Path) -> tuple[str, Callable]:
+def reader_of(path: Path) -> tuple[str, Callable[[Path, Reading], Found]]:
     """Return what a file is by its ending (text, Excel, Parquet, SPSS or JSON), and what reads it."""
     for kind, endings, reader in READERS:
         if path.suffix.lower() in endings:
             return kind, reader
-    known = " ".join(e for _, endings, _ in READERS for e in endings)
-    raise StudyProblem(f"{path.name}: files ending in {path.suffix!r} are not read; known endings: {known}")
+    raise refusal("ending", file=path.name, ending=path.suffix, known=" ".join(e for _, ends, _ in READERS for e in ends))
 
 
 def expand(path: Path) -> list[Path]:

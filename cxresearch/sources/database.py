@@ -19,20 +19,16 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import StudyProblem
-from cxresearch.sources.text import RawTable, first_line, position
+from cxresearch.sources.text import RawTable, first_line, position, refusal, say
 from cxresearch.sources.workbook import arrow_frame
 
 DUCKDB, SQLITE = (".duckdb", ".ddb"), (".sqlite", ".sqlite3", ".db")
 KNOWN = " ".join((*DUCKDB, *SQLITE))
 SERVER = re.compile(r"(postgres(?:ql)?)(?:\+\w+)?://", re.I)
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-PASSWORD = re.compile(
-    r"://[^:@]*:(?P<after>.*)@|(?:pass\w*|pwd|token|secret\w*|\w*key)\s*=\s*(?P<named>[^&;\s]*)", re.I
-)
+PASSWORD = re.compile(r"://[^:@]*:(.*)@|(?:pass\w*|pwd|token|secret\w*|\w*key)\s*=\s*([^&;\s]*)", re.I)
 # What a server says when it cannot be reached names host and user; of these words it may be told.
-REASONS = (
-    "password authentication failed|Connection refused|timeout|SSL|too many|could not translate|no pg_hba.conf entry"
-)
+REASONS = "password authentication failed|Connection refused|timeout|SSL|too many|could not translate|no pg_hba.conf entry"
 
 
 def database_file(database: str, folder: Path) -> Path | None:
@@ -44,16 +40,11 @@ def database_file(database: str, folder: Path) -> Path | None:
 def without_password(database: str) -> str:
     """Return an address; refuse one in which a password is written out, or whose kind of database cannot be held to reading."""
     for found in PASSWORD.finditer(database):
-        written = found["after"] if found["after"] is not None else found["named"]
+        written = found[1] or found[2]
         if written and not PLACEHOLDER.fullmatch(written):
-            raise ValueError(
-                "a password does not belong into a file; write ${NAME} in its place and set NAME in the environment"
-            )
+            raise ValueError(say("password in the file"))
     if database_file(database, Path()) is None and not SERVER.match(database):
-        raise ValueError(
-            f"databases of the kind {database.partition(':')[0]!r} are not read, since a query could write there; name "
-            f"a file ({KNOWN}) or a postgresql:// address, or export the table to a file"
-        )
+        raise ValueError(say("database", kind=database.partition(":")[0], known=KNOWN))
     return database
 
 
@@ -64,16 +55,15 @@ def read_query(
     file = database_file(database, folder)
     where = f"tables.{name}: {file.name if file else 'the database'}"
     if file and file.suffix.lower() not in (*DUCKDB, *SQLITE):
-        told = f"database files ending in {file.suffix!r} are not read; known endings: {KNOWN}"
-        raise StudyProblem(f"tables.{name}: {told}")
+        raise refusal("database file", table=name, ending=file.suffix, known=KNOWN)
     if absent := [variable for variable in PLACEHOLDER.findall(database) if variable not in os.environ]:
-        raise StudyProblem(f"tables.{name}: the environment holds no {absent[0]}; set it before the study is opened")
+        raise refusal("environment", table=name, variable=absent[0])
     address = PLACEHOLDER.sub(lambda found: quote(os.environ[found[1]], safe=""), database)
-    frame, said = pd.DataFrame(), f"{where}: the query returns no rows"
+    frame, said = pd.DataFrame(), say("nothing found", where=where)
     try:
         frame = _from_file(file, query) if file else _from_server(address, query)
     except Exception as error:
-        said = str(error) if isinstance(error, StudyProblem) else f"{where} {_told(error, '' if file else address)}"
+        said = str(error) if isinstance(error, StudyProblem) else _told(error, where, "" if file else address)
     if not len(frame):  # raised here and not above: what a driver raises holds the address, and would be its context
         raise StudyProblem(said)
     names = [str(c) for c in frame.columns]
@@ -86,19 +76,19 @@ def read_query(
     return RawTable(frame, digest=hashlib.sha256(header.encode() + rows.astype("<u8").tobytes()).hexdigest())
 
 
-def _told(error: Exception, address: str) -> str:
+def _told(error: Exception, where: str, address: str) -> str:
     """Return what a driver complains of, without host, user, password or a value."""
     code = getattr(error, "sqlstate", None) or ""
     if address and not code:
         known = re.search(REASONS, str(error), re.I)
-        reason = known.group() if known else type(error).__name__
-        return f"cannot be reached: {reason}; look at its address and at what the environment holds"
+        return say("unreachable", where=where, why=known.group() if known else type(error).__name__)
     if code.startswith("22") or type(error).__name__ == "ConversionException":
-        return f"refused the query: a value cannot be read as it asks ({type(error).__name__})"
+        return say("refused", where=where, why=f"a value cannot be read as it asks ({type(error).__name__})")
     said = error.diag.message_primary if address else first_line(error)
     for word in filter(None, map(unquote, re.split(r"[/@:?&=]+", address)[1:])):
         said = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "***", said)
-    return f"refused the query: {said}{' (it must be one SELECT)' * (code == '42601' or said == 'not authorized')}"
+    one = " (it must be one SELECT)" * (code == "42601" or said == "not authorized")
+    return say("refused", where=where, why=f"{said}{one}")
 
 
 def _from_file(file: Path, query: str) -> pd.DataFrame:

@@ -11,36 +11,32 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from cxresearch.errors import StudyProblem, nearest
-from cxresearch.sources.text import Choose, Meanings, RawTable, Reading, require_fitting_size, utf8
+from cxresearch.errors import nearest
+from cxresearch.sources.text import Found, Meanings, RawTable, Reading, refusal, require_fitting_size, say, utf8
 
-FLATTEN = "flatten it first, for example with pandas: json_normalize(records).to_csv(...)"
 LOCKED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # an encrypted .xlsx is wrapped in an OLE file
 CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\br=[\"']([A-Z]{1,3})(\d{1,7})[\"']")
 ERROR = re.compile(rb"<(?:\w+:)?c\s(?=[^>]*?\bt=[\"']e)[^>]*?\br=[\"']([A-Z]+\d+)[^>]*>.*?<(?:\w+:)?v>([^<]*)<", re.S)
 NUMBER = re.compile(r"\s*[+-]?\d+(?:\.\d+)?\s*")
-CHUNK, ERRORS_SHOWN = 1 << 20, 5
+ERRORS_SHOWN = 5
 # The head of a record of an .xlsb: its kind and its length, each going on while the high bit is set.
 RECORD = re.compile(rb"([\x80-\xff].|[\x00-\x7f])([\x80-\xff]{0,3}[\x00-\x7f])", re.S)
 FITTING = dict(least=4_000_000, per_byte=2)  # cells of a sheet
 MOST_UNPACKED = 80_000_000  # bytes; a larger workbook may unpack to thirty times its size
 
 
-def read_excel(path: Path, choose: Choose, reading: Reading) -> RawTable:
+def read_excel(path: Path, reading: Reading) -> Found:
     """Return the cells of one sheet; cells that hold errors are blank, and told."""
     rows, notes = cells(path, reading.sheet)
     n = len(reading.header)
-    if not rows:
-        raise StudyProblem(f"{path.name} is empty")
-    if len(rows) < n:
-        raise StudyProblem(f"{path.name} has {len(rows)} rows, but study.yml declares {n} header rows")
+    if len(rows) < max(n, 1):
+        raise refusal("header rows" if rows else "empty", file=path.name, n=f"{len(rows)} rows", declared=n)
     # A year in a header that is stored as 2018.0 is called 2018.
-    year = lambda cell: isinstance(cell, float) and cell == int(cell) and abs(cell) < 1e15  # noqa: E731
-    positions = choose([[f"{cell:g}" if year(cell) else str(cell) for cell in row] for row in rows[:n]], len(rows[0]))
-    body = {i + n - 1: row for i, row in enumerate(rows[n:]) if any(cell != "" for cell in row)}
-    columns = [pd.Series({i: None if row[p] == "" else row[p] for i, row in body.items()}) for p in positions]
-    frame = pd.concat(columns, axis=1) if body and columns else pd.DataFrame(columns=range(len(positions)))
-    return RawTable(frame, notes)
+    years = [[isinstance(cell, float) and cell == int(cell) and abs(cell) < 1e15 for cell in row] for row in rows[:n]]
+    head = [[f"{c:g}" if year else str(c) for c, year in zip(*pair)] for pair in zip(rows, years)]
+    frame = pd.DataFrame(rows[n:], range(n - 1, len(rows) - 1), range(len(rows[0])), dtype=object)
+    frame = frame.mask(frame == "").dropna(how="all")
+    return head, len(rows[0]), lambda positions: RawTable(frame[positions].infer_objects(), notes)
 
 
 def cells(path: Path, sheet: str | None) -> tuple[list[list], tuple[str, ...]]:
@@ -48,11 +44,9 @@ def cells(path: Path, sheet: str | None) -> tuple[list[list], tuple[str, ...]]:
     book = open_book(path)
     names = book.sheet_names
     if sheet is None and len(names) > 1:
-        listed = ", ".join(map(repr, names))
-        what = f"has {len(names)} sheets ({listed}); declare which one in study.yml, for example sheet: {names[0]}"
-        raise StudyProblem(f"{path.name} {what}")
+        raise refusal("sheets", file=path.name, n=len(names), sheets=", ".join(map(repr, names)), first=names[0])
     if sheet is not None and sheet not in names:
-        raise StudyProblem(f"{path.name} has no sheet {sheet!r}{nearest(sheet, names)}")
+        raise refusal("no sheet", file=path.name, sheet=sheet, near=nearest(sheet, names))
     sheet = sheet or names[0]
     notes = _looked_at(path, sheet) if path.suffix.lower() in (".xlsx", ".xlsm") else ()
     return book.get_sheet_by_name(sheet).to_python(), notes
@@ -66,8 +60,7 @@ def open_book(path: Path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
             if unpacked > max(MOST_UNPACKED, 30 * path.stat().st_size):
-                what = f"{path.name} unpacks to {unpacked:,} bytes, more than a table needs; save the table alone"
-                raise StudyProblem(what)
+                raise refusal("unpacked", file=path.name, size=f"{unpacked:,}")
             spans = [(0, 0), *_spans(archive)]
         require_fitting_size(path, *map(max, zip(*spans)), **FITTING)
     try:
@@ -75,32 +68,27 @@ def open_book(path: Path):
     except Exception as error:
         wrapped = path.suffix.lower() != ".xls" and path.open("rb").read(8) == LOCKED
         if wrapped or type(error).__name__ == "PasswordError":
-            raise StudyProblem(f"{path.name} is protected by a password; save it without one") from None
+            raise refusal("password", file=path.name) from None
         raise
 
 
 def _looked_at(path: Path, sheet: str) -> tuple[str, ...]:
     """Refuse a sheet of an .xlsx that spans more cells than can be filled, and tell of cells that hold errors."""
-    columns, last, errors, rest = set(), 1, [], b""
     with zipfile.ZipFile(path) as archive:
         book = ElementTree.fromstring(archive.read("xl/workbook.xml"))
         known = next(s for s in book.iter() if s.tag.endswith("}sheet") and s.get("name") == sheet)
         ids = {value for key, value in known.items() if key.endswith("}id")}
         targets = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
         place = next(t.get("Target") for t in targets if t.get("Id") in ids)
-        with archive.open(posixpath.join("/xl", place).lstrip("/")) as part:
-            for chunk in iter(lambda: part.read(CHUNK), b""):
-                data = rest + chunk
-                cut = max(data.rfind(b"c>"), data.rfind(b"/>")) + 2
-                found = CELL.findall(data, 0, cut)
-                columns.update(column for column, _ in found)
-                last = max([last, *(int(row) for _, row in found)])
-                errors += ERROR.findall(data, 0, cut)
-                rest = data[cut:]
+        content = archive.read(posixpath.join("/xl", place).lstrip("/"))
+    columns, last = set(), 1
+    for cell in CELL.finditer(content):
+        columns.add(cell[1])
+        last = max(last, int(cell[2]))
     width = max((sum((c - 64) * 26**i for i, c in enumerate(reversed(name))) for name in columns), default=0)
     require_fitting_size(path, last, width, **FITTING)
-    shown = ", ".join(f"{what.decode()} in {at.decode()}" for at, what in errors[:ERRORS_SHOWN])
-    return (f"{len(errors)} cells hold errors and are read as blank: {shown}",) * bool(errors)
+    errors = [f"{what.decode()} in {at.decode()}" for at, what in ERROR.findall(content)]
+    return (say("errors", n=len(errors), cells=", ".join(errors[:ERRORS_SHOWN])),) * bool(errors)
 
 
 def _spans(archive: zipfile.ZipFile) -> Iterator[tuple[int, int]]:
@@ -127,15 +115,18 @@ def _spans(archive: zipfile.ZipFile) -> Iterator[tuple[int, int]]:
                 node.clear()
 
 
-def read_parquet(path: Path, choose: Choose, reading: Reading) -> RawTable:
+def read_parquet(path: Path, reading: Reading) -> Found:
     from pyarrow import parquet
 
     file = parquet.ParquetFile(path)
     names = file.schema_arrow.names
-    positions = choose([names], len(names))
-    require_fitting_size(path, file.metadata.num_rows, len(positions))
-    table = file.read(columns=[names[p] for p in positions])
-    return RawTable(arrow_frame(table.select([names[p] for p in positions]), path.name))
+
+    def read(positions: list[int]) -> RawTable:
+        require_fitting_size(path, file.metadata.num_rows, len(positions))
+        chosen = [names[p] for p in positions]
+        return RawTable(arrow_frame(file.read(columns=chosen).select(chosen), path.name))
+
+    return [names], len(names), read
 
 
 def arrow_frame(table, name: str) -> pd.DataFrame:
@@ -144,7 +135,7 @@ def arrow_frame(table, name: str) -> pd.DataFrame:
 
     def simple(field):  # dictionaries as text and decimals as floats, which pandas would keep as objects
         if pa.types.is_nested(field.type):
-            raise StudyProblem(f"{name}: column {field.name!r} holds lists or records, not one value a row; {FLATTEN}")
+            raise refusal("nested", file=name, what=f"column {field.name!r} holds lists or records", each=" a row")
         if pa.types.is_dictionary(field.type):
             return field.with_type(field.type.value_type)
         return field.with_type(pa.float64()) if pa.types.is_decimal(field.type) else field
@@ -153,45 +144,44 @@ def arrow_frame(table, name: str) -> pd.DataFrame:
     return table.cast(pa.schema([simple(field) for field in table.schema])).to_pandas(types_mapper=whole.get)
 
 
-def read_spss(path: Path, choose: Choose, reading: Reading) -> RawTable:
+def read_spss(path: Path, reading: Reading) -> Found:
     """Return the stored codes, user-missing ones too: only the codebook can tell skipped from not applicable."""
     import pyreadstat
 
-    _, meta = pyreadstat.read_sav(str(path), metadataonly=True)
-    names = [meta.column_names[p] for p in choose([list(meta.column_names)], len(meta.column_names))]
-    require_fitting_size(path, meta.number_rows or 0, len(names))
-    how = {"usecols": list(dict.fromkeys(names)), "apply_value_formats": False, "user_missing": True}
-    frame, meta = pyreadstat.read_sav(str(path), encoding=reading.encoding[0] if reading.encoding else None, **how)
-    if meta.number_rows is not None and len(frame) != meta.number_rows:
-        raise StudyProblem(
-            f"{path.name} is cut off: it announces {meta.number_rows} rows and holds {len(frame)}; export it again"
-        )
-    labels = {name: label.strip() for name, label in meta.column_names_to_labels.items() if label and label.strip()}
-    ranges = {name: [(r["lo"], r["hi"]) for r in found] for name, found in meta.missing_ranges.items()}
-    # Codes that are stored as text count as numbers, too, where all of them are.
-    codes = {
-        name: {float(c): w for c, w in words.items()} if all(NUMBER.fullmatch(str(c)) for c in words) else words
-        for name, words in meta.variable_value_labels.items()
-    }
-    return RawTable(frame[names], meanings=Meanings(labels, codes, ranges))
+    _, head = pyreadstat.read_sav(str(path), metadataonly=True)
+    how = {"encoding": reading.encoding[0] if reading.encoding else None, "user_missing": True}
+
+    def read(positions: list[int]) -> RawTable:
+        names = [head.column_names[p] for p in positions]
+        require_fitting_size(path, head.number_rows or 0, len(names))
+        frame, meta = pyreadstat.read_sav(str(path), usecols=list(dict.fromkeys(names)), **how)
+        if meta.number_rows is not None and len(frame) != meta.number_rows:
+            raise refusal("cut off", file=path.name, announced=meta.number_rows, held=len(frame))
+        labels = {name: label.strip() for name, label in meta.column_names_to_labels.items() if label and label.strip()}
+        ranges = {name: [(r["lo"], r["hi"]) for r in found] for name, found in meta.missing_ranges.items()}
+        # Codes that are stored as text count as numbers, too, where all of them are.
+        codes = {
+            name: {float(c): w for c, w in words.items()} if all(NUMBER.fullmatch(str(c)) for c in words) else words
+            for name, words in meta.variable_value_labels.items()
+        }
+        return RawTable(frame[names], meanings=Meanings(labels, codes, ranges))
+
+    return [list(head.column_names)], len(head.column_names), read
 
 
-def read_json(path: Path, choose: Choose, reading: Reading) -> RawTable:
+def read_json(path: Path, reading: Reading) -> Found:
     """Return records: a list of flat objects, alone or under one name, or one line an object."""
     text, names = utf8(path, reading), {}
-    with text.lines() as lines:
-        rows = _records(lines.read(), reading.records, path.name)
+    rows = _records(text.lines().read(), reading.records, path.name)
     for i, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            found = type(row).__name__
-            raise StudyProblem(f"{path.name}: record {i} is no object with names and values; found {found}")
+            raise refusal("no object", file=path.name, i=i, found=type(row).__name__)
         names |= dict.fromkeys(row)
         if nested := next((key for key, value in row.items() if isinstance(value, (dict, list))), None):
-            raise StudyProblem(f"{path.name}: {nested} of record {i} holds records or a list, not one value; {FLATTEN}")
+            raise refusal("nested", file=path.name, what=f"{nested} of record {i} holds records or a list", each="")
     require_fitting_size(path, len(rows), len(names))
-    chosen = [list(names)[p] for p in choose([list(names)], len(names))]
-    columns = {i: pd.Series([row.get(name) for row in rows], dtype=object) for i, name in enumerate(chosen)}
-    return RawTable(pd.DataFrame(columns), text.notes)
+    frame = pd.DataFrame({i: [row.get(name) for row in rows] for i, name in enumerate(names)}, dtype=object)
+    return [list(names)], len(names), lambda positions: RawTable(frame[positions], text.notes)
 
 
 def _records(text: str, name: str | None, file: str) -> list:
@@ -199,22 +189,20 @@ def _records(text: str, name: str | None, file: str) -> list:
     try:
         found = json.loads(text)
     except RecursionError:
-        raise StudyProblem(f"{file} is nested too deeply to be a table; {FLATTEN}") from None
+        raise refusal("no records", file=file, why="is nested too deeply to be a table") from None
     except json.JSONDecodeError as error:
         lines = [line for line in text.splitlines() if line.strip()]
         with contextlib.suppress(json.JSONDecodeError):
             if len(lines) > 1:
                 return [json.loads(line) for line in lines]
-        where = f"line {error.lineno}, column {error.colno}: {error.msg}"
-        raise StudyProblem(f"{file} is not valid JSON: {where}") from None
+        raise refusal("no JSON", file=file, line=error.lineno, column=error.colno, why=error.msg) from None
     named = found.items() if isinstance(found, dict) else ()
     lists = {None: found} if isinstance(found, list) else {k: v for k, v in named if isinstance(v, list) and v}
     if name is not None and name not in lists:
-        raise StudyProblem(f"{file} has no list {name!r}{nearest(name, filter(None, lists))}")
+        raise refusal("no list", file=file, name=name, near=nearest(name, filter(None, lists)))
     if not lists:
-        raise StudyProblem(f"{file} holds no list of records; {FLATTEN}")
+        raise refusal("no records", file=file, why="holds no list of records")
     first = next(iter(lists))
     if name is None and len(lists) > 1:
-        what = f"{len(lists)} lists ({', '.join(map(repr, lists))}); declare which one in study.yml"
-        raise StudyProblem(f"{file} holds {what}, for example records: {first}")
+        raise refusal("lists", file=file, n=len(lists), lists=", ".join(map(repr, lists)), first=first)
     return lists[first if name is None else name]
