@@ -13,7 +13,6 @@ import os
 import re
 from collections import namedtuple
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import pandas as pd
@@ -33,48 +32,20 @@ HEAD, START, END = b"</h1>\n", b'<!-- sign-offs --><div class="note">', b"</div>
 NUMBER = re.compile(r"(\d+\.\d+(?:e[-+]?\d+)?)")
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(namedtuple("Change", "what before after")):
     """One thing that is not the same in both runs; None where a run does not have it."""
-
-    what: str
-    before: object
-    after: object
 
     @property
     def kind(self) -> str:
         return NEW if self.before is None else GONE if self.after is None else CHANGED
 
 
-@dataclass(frozen=True)
-class Movement:
-    """One estimate in both runs; the interval is of the difference, None where none can be given."""
-
-    row: str
-    before: float
-    after: float
-    difference: float
-    conf_low: float | None = None
-    conf_high: float | None = None
-
-
-@dataclass(frozen=True)
-class FindingChange:
-    """What became of one finding: ``new``, ``gone`` or ``changed``; what it said and says, the estimates that moved,
-    the checks that turned, and the names of the tables that differ within six digits."""
-
-    notebook: str
-    name: str
-    id: str
-    kind: str
-    headline: bool
-    before: str | None
-    after: str | None
-    movements: tuple[Movement, ...] = ()
-    checks: tuple[Change, ...] = ()
-    tables: tuple[str, ...] = ()
-
-
+# One estimate in both runs; the interval is of the difference, None where none can be given.
+Movement = namedtuple("Movement", "row before after difference conf_low conf_high", defaults=(None, None))
+# What became of one finding: ``new``, ``gone`` or ``changed``; what it said and says (`before`, `after`), the estimates
+# that moved, the checks that turned (`Change`), and the names of the tables that differ within six digits.
+FOUND = "notebook name id kind headline before after movements checks tables"
+FindingChange = namedtuple("FindingChange", FOUND, defaults=((), (), ()))
 # All that differs between two runs: changes of each kind, and how many findings are the same to six digits.
 Comparison = namedtuple("Comparison", "inputs parameters versions notebooks findings unchanged")
 

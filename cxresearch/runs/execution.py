@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cache, partial
@@ -61,7 +62,7 @@ class Pool(AbstractContextManager):
     def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent=None) -> NotebookEntry:
         """Execute one notebook in `folder` once a place is free; `lent` is where its kernel finds the tables of the run."""
         with self._places:
-            began, replies, made, problem = time.monotonic(), {}, [task.notebook], None
+            began, replies, made, problem = time.monotonic(), defaultdict(dict), [task.notebook], None
             log = Path(tempfile.mkdtemp(dir=self._folder.name), "log")
             ours = {RUN_FOLDER: str(folder / "findings" / task.name), **SAME_EVERYWHERE, **environment_of_run()}
             environment = {**os.environ, **ours, **(lent or {})}
@@ -98,11 +99,9 @@ class Pool(AbstractContextManager):
         tcp = {"transport": "tcp", "transport_encryption": "auto"}
         address = tcp if os.name == "nt" else {"transport": "ipc", "ip": str(log.with_name("k"))}
         hooks = {
-            "on_cell_execute": lambda cell, cell_index: replies.setdefault(cell_index, {}),
-            "on_cell_executed": lambda cell_index, execute_reply, **_: replies.update(
-                {cell_index: execute_reply["content"]}
-            ),
-            "on_notebook_start": lambda notebook: started.append(client.km.provisioner.process),
+            "on_cell_execute": lambda cell_index, **_: replies[cell_index],  # empty while it is under way
+            "on_cell_executed": lambda cell_index, **told: replies[cell_index].update(told["execute_reply"]["content"]),
+            "on_notebook_start": lambda **_: started.append(client.km.provisioner.process),
         }
         about = {"kernel_name": kernel_name, "timeout": timeout, "log": logging.getLogger("papermill")}
         client = self._client(nb_man, **about, **hooks, **OF_CLIENT, config=Config(KernelManager=address))
@@ -163,9 +162,7 @@ def _papermill():
 # --- what became of a notebook ---------------------------------------------------------------------------------------
 
 
-def became(
-    task: Task, notebook, replies: dict[int, dict], problem, *, timeout: float, last_words: str
-) -> NotebookEntry:
+def became(task: Task, notebook, replies: dict[int, dict], problem, *, timeout, last_words: str) -> NotebookEntry:
     """Return what became of a notebook by its first cell that did not run without error to its end.
 
     `replies` are the kernel's own by the place of the cell, empty where it began and did not end: papermill marks every
@@ -177,24 +174,23 @@ def became(
     if failing is None:
         known["reason"] = f"after the last cell: {_one_line(problem)}" if problem else None
         return NotebookEntry(**known, status=FAILED if problem else OK)
-    reply, kind = replies.get(failing, {}), type(problem).__name__
-    error = reply.get("ename")
-    raised = reply and error != "SystemExit"
-    reasons = (
-        (raised, _one_line(f"{error}: {reply.get('evalue')}")),
-        (reply, "left the notebook early (sys.exit); the cells after it did not run"),
-        (not replies, f"the kernel did not start: {last_words or _one_line(problem)}"),
-        (kind == "CellTimeoutError", f"took longer than the {timeout:g} s a cell may take (--timeout)"),
-        (kind == "DeadKernelError", f"the kernel died in this cell: {problem}"),
-        (problem, f"did not run: {_one_line(problem)}"),
-        (True, "did not run"),
-    )
-    known["reason"] = next(reason for so, reason in reasons if so)
-    if replies:
-        known |= {"reason": f"cell {failing + 1}: {known['reason']}", "failed_cell": failing + 1}
-    if raised:
+    reply, error = replies.get(failing, {}), replies.get(failing, {}).get("ename")
+    ends = {
+        "CellTimeoutError": f"took longer than the {timeout:g} s a cell may take (--timeout)",
+        "DeadKernelError": f"the kernel died in this cell: {problem}",
+        "NoneType": "did not run",
+    }
+    if not replies:
+        reason = f"the kernel did not start: {last_words or _one_line(problem)}"
+    elif not reply:
+        reason = ends.get(type(problem).__name__, f"did not run: {_one_line(problem)}")
+    elif error == "SystemExit":
+        reason = "left the notebook early (sys.exit); the cells after it did not run"
+    else:
+        reason = _one_line(f"{error}: {reply.get('evalue')}")
         lines = ANSI.sub("", "\n".join(reply.get("traceback", ()))).splitlines()
         known |= {"error": error} | ({"traceback": lines} if lines else {})
+    known |= {"reason": f"cell {failing + 1}: {reason}", "failed_cell": failing + 1} if replies else {"reason": reason}
     return NotebookEntry(**known, status=FAILED)
 
 

@@ -119,7 +119,7 @@ def make_run(
     final = Path(final).resolve()
     folders.require_free(final)
     with folders.building(final, keep_broken=bool(plan.each)) as work, ExitStack() as stack:
-        making = _Making(plan, final, work, timeout, reproducible, tell)
+        making = _Making(plan, final, work, timeout=timeout, reproducible=reproducible, tell=tell)
         broken = making.look_back(linking=not (force or reproducible))
         making.pool = pool or stack.enter_context(Pool(jobs))
         cells = plan.cells
@@ -137,10 +137,7 @@ def make_run(
 
 @dataclass
 class _Report:
-    """A report on its way: where it is made, what it is compared with, and what has become of its notebooks.
-
-    `entry` is what the log says of it; None where it is still to be made.
-    """
+    """A report on its way; `entry` is what the log says of it, None where it is still to be made."""
 
     cell: Cell
     plan: Plan
@@ -153,22 +150,13 @@ class _Report:
     entry: ReportEntry | None = None
 
 
-@dataclass
 class _Making:
     """What the reports of a run share while they are made; a single report is made where the run is."""
 
-    plan: Plan
-    final: Path
-    work: Path
-    timeout: float
-    reproducible: bool
-    tell: Callable
-    pool: object = None
-    lent: dict = field(default_factory=dict)
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    sources: dict = field(default_factory=dict)
-    previous: Path | None = None
-    before: dict = field(default_factory=dict)
+    def __init__(self, plan: Plan, final: Path, work: Path, *, timeout, reproducible: bool, tell: Callable):
+        self.plan, self.final, self.work, self.tell = plan, final, work, tell
+        self.timeout, self.reproducible, self.started = timeout, reproducible, datetime.now(UTC)
+        self.sources, self.previous, self.before = {}, None, {}
 
     def look_back(self, *, linking: bool) -> list[Path]:
         """Find what this run is compared with and linked from; return what was broken off of a fan-out."""
@@ -200,15 +188,14 @@ class _Making:
         report = _Report(cell, plan, self.work / cell.name, self.before.get(cell.only))
         if cell.skip:
             self._end(report, status=SKIPPED, reason=cell.skip)
-            self._tell(report)
         elif not self.reproducible:
             report.digest = folders.digest_of(plan, self.final / cell.name)
             made = self.sources.get(report.digest)
             if made and folders.link_report(made, report.place, report.digest):
-                record = Record.read(report.place)[1]
-                told = record.became | {"headline": headline_of(record, report.place), "digest": report.digest}
+                told = _told_of(Record.read(report.place)[1], report.place, {"digest"})
                 self._end(report, **told, folder=cell.name, unchanged=True)
-                self._tell(report)
+        if report.entry:
+            self._tell(report)
         return report
 
     def execute(self, reports: list[_Report]) -> None:
@@ -297,7 +284,7 @@ class _Making:
                 self.tell(entry)
         parts = {} if self.reproducible else records.commit(plan.project)
         parts |= {n: found for n in ("queries", "privacy", "targets") if (found := getattr(plan.opened, n))}
-        report.record = self._record(plan, place, report.digest, report.began, notebooks=entries, **parts)
+        report.record = self._record(plan, place, report.digest, report.began, entries, **parts)
         self._write_pages(report)
 
     def _write_pages(self, report: _Report) -> None:
@@ -309,20 +296,19 @@ class _Making:
         record.files = digests(report.place, record)
         record.write(report.place)
 
-    def _record(self, plan: Plan, place: Path, digest, began, *, notebooks=(), reports=(), **parts) -> Record:
-        """Return the record of a report from its notebooks, or of a fan-out from its reports."""
-        failed = any(entry.status == FAILED for entry in [*notebooks, *reports])
-        told = {"format": records.BATCH, "reports": reports} if reports else {"format": records.FORMAT}
-        told |= {"notebooks": notebooks} if notebooks else {}
-        told |= {"status": FAILED if failed else OK, "exit_status": int(failed), "title": plan.title}
-        told |= {"study": study_from(place, plan.study), "report": plan.report}
+    def _record(self, plan: Plan, place: Path, digest, began, entries: list, **parts) -> Record:
+        """Return the record of a report from its notebooks, or of a fan-out, which says `each`, from its reports."""
+        failed = any(entry.status == FAILED for entry in entries)
+        told = {"format": records.BATCH, "reports": entries} if parts.get("each") else {"notebooks": entries}
+        told = {"format": records.FORMAT, **told, "report": plan.report, "title": plan.title}
+        told |= {"status": FAILED if failed else OK, "exit_status": int(failed), "study": study_from(place, plan.study)}
         told |= {"versions": records.versions(), "inputs": dict(plan.inputs)}
+        told |= {k: v for k, v in {"only": list(plan.only), "digest": digest}.items() if v}
         if not self.reproducible:
             clock = began or self.started, datetime.now(UTC)
             told |= {name: at.isoformat(timespec="seconds") for name, at in zip(("started", "finished"), clock)}
             told |= {"seconds": round((clock[1] - clock[0]).total_seconds(), 2)}
-        told |= {"only": list(plan.only)} if plan.only else {}
-        return Record(**told, **({"digest": digest} if digest else {}), **parts)
+        return Record(**told, **parts)
 
     def batch_record(self, reports: list[_Report]) -> Record:
         """Remove the findings that together give away what one hides; write log, index and record, and return that."""
@@ -341,8 +327,8 @@ class _Making:
             self._end(report)
             self._tell(report)
         digest = None if self.reproducible else folders.digest_of(self.plan, self.final)
-        parts = {"each": list(self.plan.each), "reports": [report.entry for report in reports]}
-        record = self._record(self.plan, self.work, digest, None, **parts)
+        entries = [report.entry for report in reports]
+        record = self._record(self.plan, self.work, digest, None, entries, each=list(self.plan.each))
         record.write_log(self.work)
         write_batch_index(record, self.work)
         record.files = digests(self.work, record)
@@ -354,9 +340,9 @@ def _skipped(name: str, reason: str) -> NotebookEntry:
     return NotebookEntry(name=name, status=SKIPPED, reason=reason, failed_cell=None, seconds=0.0)
 
 
-def _told_of(record: Record, place: Path) -> dict:
-    """Return what a log says of a report that was made."""
-    told = record.became | record.model_dump(include={"seconds", "finished", "digest"}, exclude_unset=True)
+def _told_of(record: Record, place: Path, include=frozenset({"seconds", "finished", "digest"})) -> dict:
+    """Return what a log says of a report that was made, or linked."""
+    told = record.became | record.model_dump(include=include, exclude_unset=True)
     return told | {"headline": headline_of(record, place)}
 
 

@@ -71,12 +71,7 @@ def in_order(folder: Path) -> list[Path]:
     def asks(path: Path) -> bool:
         try:
             return json.loads(path.read_text(encoding="utf-8"))["metadata"]["cxresearch"]["interactive"]
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            OSError,
-        ):  # nothing is said, or it is not a notebook: reading it says so
+        except (ValueError, KeyError, TypeError, OSError):  # nothing is said; reading what is no notebook says so
             return False
 
     places = {name: place for place, name in enumerate(ORDER)}
@@ -105,14 +100,8 @@ def read_notebook(path: Path):
 
 # --- parameters: as a notebook declares them, and as a run gives them -------------------------------------------------
 
-WORDS = {
-    str: "text",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    list: "a list",
-    dict: "a mapping",
-}
+WORDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+WORDS |= {list: "a list", dict: "a mapping"}
 NAMED_TYPES = {kind.__name__: kind for kind in WORDS}
 TRUE_FALSE = {"true": True, "yes": True, "false": False, "no": False}
 

@@ -28,8 +28,7 @@ from cxresearch.study.narrow import CUSTOMER, Only, as_words
 from cxresearch.study.shared import require_unchanged, signature
 from cxresearch.survey import natural_key
 
-MOST_CELLS = 5000
-NAME_LENGTH = 80  # bytes
+MOST_CELLS, NAME_LENGTH = 5000, 80  # bytes
 WHOLE = "all"
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(1, 10)), WHOLE}
 
@@ -107,10 +106,8 @@ class Plan:
         return replace(self, study=Path(part.reference), title=title, tasks=tasks, each=())
 
 
-def plan_run(
-    study, *, report=None, only=(), settings=(), notebooks=None, each=(), whole=False, today=None, now=None
-) -> Plan:
-    """Check everything that can be checked without executing, and return the plan.
+def plan_run(study, *, report=None, only=(), settings=(), notebooks=None, each=(), whole=False, today=None, now=None):
+    """Check everything that can be checked without executing, and return the `Plan`.
 
     Arguments are those of the command line; `settings` (name, text) outrank the report's parameters, `today` and `now`
     are held against ``delete_after`` and ``max_age``. Tables are loaded; those of a fan-out when its cells are asked for.
@@ -137,24 +134,14 @@ def plan_run(
         tasks.append(Task(path.stem, path, *about))
     each = tuple(each or (declared.each if declared else ()))
     narrow.require_groups(opened, each)
-    file = narrow.split_reference(opened.reference)[0]
+    fan = {"each": each, "whole": whole or bool(declared and declared.whole)}
+    fan |= {"min_rows": declared.min_rows} if declared else {}
+    file, project = narrow.split_reference(opened.reference)[0], notebook_files.project_of(folder)
     files = sorted({file, *(Path(f).resolve() for f in opened.files)})
-    project = notebook_files.project_of(folder)
-    plan = Plan(
-        study=Path(opened.reference),
-        opened=opened,
-        title=opened.title,
-        report=report,
-        only=tuple(only),
-        project=project,
-        tasks=tuple(tasks),
-        seen=signature(opened),
-        inputs={Path(os.path.relpath(f, file.parent)).as_posix(): sha256(f) for f in files},
-        each=each,
-        whole=whole or bool(declared and declared.whole),
-        min_rows=declared.min_rows if declared else 1,
-        ours=folder in OURS and project != folder.parent,
-    )
+    inputs = {Path(os.path.relpath(f, file.parent)).as_posix(): sha256(f) for f in files}
+    about = {"study": Path(opened.reference), "opened": opened, "title": opened.title, "report": report}
+    about |= {"only": tuple(only), "project": project, "ours": folder in OURS and project != folder.parent}
+    plan = Plan(**about, **fan, tasks=tuple(tasks), seen=signature(opened), inputs=inputs)
     if not each:
         plan.cells  # noqa: B018  reads the tables
     return plan

@@ -242,9 +242,7 @@ def _warm_up() -> None:
         del sys.modules[name]
     if (threads := len(os.listdir("/proc/self/task"))) != 1:
         raise RuntimeError(f"it has {threads} threads after importing")
-    ctypes.CDLL(None).prctl(
-        SET_SUBREAPER, 1, 0, 0, 0
-    )  # processes that a notebook leaves behind come here and are ended
+    ctypes.CDLL(None).prctl(SET_SUBREAPER, 1, 0, 0, 0)  # what a notebook leaves behind comes here and is ended
     warnings.filterwarnings("ignore", "forkserver: waitpid")
     atexit.register(_end)
     gc.collect()
