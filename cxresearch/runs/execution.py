@@ -159,9 +159,6 @@ def _papermill():
     return papermill.execute_notebook, Client
 
 
-# --- what became of a notebook ---------------------------------------------------------------------------------------
-
-
 def became(task: Task, notebook, replies: dict[int, dict], problem, *, timeout, last_words: str) -> NotebookEntry:
     """Return what became of a notebook by its first cell that did not run without error to its end.
 
@@ -227,9 +224,6 @@ def _store(entry: NotebookEntry, task: Task, folder: Path, hide) -> None:
 def study_from(folder: Path, study: Path) -> str:
     """Return the path of the study relative to the run's folder, so that an executed notebook runs again in place."""
     return Path(os.path.relpath(study, folder.resolve())).as_posix()
-
-
-# --- what must not stay in an executed notebook ----------------------------------------------------------------------
 
 
 def without_places(text: str, folder: Path, study: Path) -> str:

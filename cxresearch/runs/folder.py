@@ -62,9 +62,6 @@ def is_free(path: Path) -> bool:
     return True
 
 
-# --- a run that is being made ----------------------------------------------------------------------------------------
-
-
 @contextmanager
 def building(final: Path, *, keep_broken: bool = False):
     """Yield a folder in which a run can be made: a hidden sibling of `final`, so relative paths mean the same in both.
@@ -153,9 +150,6 @@ def taken(final: Path) -> str | None:
     return f"{lost}; move it, or name another folder" if strangers else None
 
 
-# --- what a report follows from, and reports that still are what a new one would be -----------------------------------
-
-
 @cache
 def package_digest() -> str:
     """Return the digest of this package's source: code, templates, schemas."""
@@ -224,9 +218,6 @@ def link_report(made: Path, target: Path, digest: str) -> bool:
     except OSError:  # the older run is being removed, or the disk is full: then it is made
         shutil.rmtree(target, ignore_errors=True)
     return False
-
-
-# --- the shelf of a study's runs -------------------------------------------------------------------------------------
 
 
 def runs_folder(project: Path, study: Path) -> Path:

@@ -346,9 +346,6 @@ def _told_of(record: Record, place: Path, include=frozenset({"seconds", "finishe
     return told | {"headline": headline_of(record, place)}
 
 
-# --- the call for help -----------------------------------------------------------------------------------------------
-
-
 @dataclass
 class End(AbstractContextManager):
     """How a start ends; what ends the block but well, signals and faults of ours too, calls the `words` of a program.

@@ -181,9 +181,6 @@ def _lacks(notebook, study) -> str | None:
     return study.lacks(needs) if needs else None
 
 
-# --- the cells of a fan-out ------------------------------------------------------------------------------------------
-
-
 def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int = 1) -> list[Cell]:
     """Return the cells of a fan-out in the order of their values, the whole first, those under the base as one last.
 

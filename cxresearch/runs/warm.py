@@ -168,10 +168,9 @@ class Fork:
 def _end_children(of: int | str = "self", *, but: frozenset[int] = frozenset()) -> None:
     """Kill the children of a process and what become its children by that, but some and what is in their sessions."""
     seen = set(but)
-    with suppress(OSError):  # a kernel built without this list; there an orphan stays with its group
-        while (
-            new := {int(p) for f in Path(f"/proc/{of}/task").glob("*/children") for p in f.read_text().split()} - seen
-        ):
+    lists = Path(f"/proc/{of}/task")
+    with suppress(OSError):  # a kernel built without them; there an orphan stays with its group
+        while new := {int(pid) for file in lists.glob("*/children") for pid in file.read_text().split()} - seen:
             seen |= new
             for pid in new:
                 with suppress(OSError):
