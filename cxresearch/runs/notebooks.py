@@ -14,6 +14,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -152,26 +153,18 @@ def read_parameters(notebook, *, file_name: str) -> dict[str, Parameter]:
     return found
 
 
-def value_from_text(parameter: Parameter, text: str):
-    """Return the value that ``--set NAME=text`` means for `parameter`: read as the type of its default.
-
-    Where the default is text, the text is taken as it stands (``NO`` is Norway, ``010`` stays ``010``).
-    """
-    if parameter.type is str:
-        return text
-    if parameter.type is bool:
-        return TRUE_FALSE.get(text.strip().casefold(), text)
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
-        return text
-
-
-def fitting_value(parameter: Parameter, value, *, given_by: str):
+def fitting_value(parameter: Parameter, value, *, given_by: str, in_words: bool = False):
     """Return `value` as the notebook shall get it; refuse another type, or what no notebook can hold.
 
-    A whole number serves for a number; true is not 1; a date or NaN cannot be written into a notebook.
+    What is given `in_words` (``--set NAME=words``) is read as the type of the default; where that is text, it is taken
+    as it stands (``NO`` is Norway, ``010`` stays ``010``). A whole number serves for a number; true is not 1; a date or
+    NaN cannot be written into a notebook.
     """
+    if in_words and parameter.type is bool:
+        value = TRUE_FALSE.get(value.strip().casefold(), value)
+    elif in_words and parameter.type is not str:
+        with suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value.strip())
     value = list(value) if isinstance(value, tuple) else value
     if parameter.type is float and type(value) is int:
         value = float(value)

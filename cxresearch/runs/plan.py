@@ -161,7 +161,7 @@ def _given(known: dict[Path, dict[str, Parameter]], parameters: dict, settings, 
     asked = [(name, value, False, f"report {report!r}") for name, value in parameters.items()]
     asked += [(name, text, True, f"--set {name}={text}") for name, text in settings]
     given: dict[Path, dict] = {path: {} for path in known}
-    for name, value, is_text, by in asked:
+    for name, value, in_words, by in asked:
         if name == STUDY:
             raise StudyProblem(f"{by}: the study is the command's first argument, not a parameter")
         holders = {path: names[name] for path, names in known.items() if name in names}
@@ -171,8 +171,7 @@ def _given(known: dict[Path, dict[str, Parameter]], parameters: dict, settings, 
             listed = f"there are {', '.join(every)}" if every else "there are none"
             raise StudyProblem(f"{by}: no parameter {name!r} in {where}{nearest(name, every)}; {listed}")
         for path, parameter in holders.items():
-            read = notebook_files.value_from_text(parameter, value) if is_text else value
-            given[path][name] = notebook_files.fitting_value(parameter, read, given_by=by)
+            given[path][name] = notebook_files.fitting_value(parameter, value, given_by=by, in_words=in_words)
     return given
 
 
