@@ -7,9 +7,9 @@ columns. Excel, SPSS, JSON and databases are named, not changed. What others wro
 import csv
 import hashlib
 import re
+from collections import namedtuple
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
 
 from cxresearch.errors import DataProblem, plain_text
 from cxresearch.privacy.identifiers import looks_like
@@ -22,26 +22,14 @@ WIDE = re.compile("utf.?(16|32)", re.I)  # encodings in which a line does not en
 KINDS = {ending: kind for kind, endings, _ in READERS for ending in endings}
 
 
-class Held(NamedTuple):
-    """A file that holds, or held, the person: rows (None: look through it by hand), SHA-256 as it was, and how many
-    further names (hard links) its content has, under which it stays as it was."""
-
-    table: str
-    file: str
-    rows: int | None
-    digest: str
-    links: int = 0
+# A file that holds, or held, the person: rows (None: look through it by hand), SHA-256 as it was, and how many further
+# names (hard links) its content has, under which it stays as it was.
+Held = namedtuple("Held", "table file rows digest links", defaults=(0,))
 
 
-class Forgotten(NamedTuple):
+class Forgotten(namedtuple("Forgotten", "files databases unsearched runs perhaps")):
     """What `forget` found: files that hold the person or that only you can search; tables from a database, which is not
     touched; files beside them that the study does not name; runs made from these very files, and from others."""
-
-    files: list[Held]
-    databases: list[str]
-    unsearched: list[str]
-    runs: list[str]
-    perhaps: list[str]
 
     @property
     def by_hand(self) -> bool:

@@ -72,7 +72,9 @@ class Pool(AbstractContextManager):
             except Exception as error:
                 problem = error
             hide = partial(without_places, folder=folder, study=study)
-            _clean(notebook, hide)
+            notebook.metadata.get("language_info", {}).pop("version", None)
+            for cell in (c for c in notebook.cells if c.cell_type == "code"):
+                cell.outputs = hidden(cell.outputs, hide)
             said = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
             last_words = next((line.strip() for line in reversed(said) if line.strip()), "")  # if it never answered
             entry = became(task, notebook, replies, problem, timeout=timeout, last_words=last_words)
@@ -154,8 +156,9 @@ def given(task: Task, parameters: dict):
     cell = new_code_cell(PythonTranslator.codify(parameters), id=f"{name}-{INJECTED}", metadata={"tags": [INJECTED]})
     notebook.cells = [c for c in notebook.cells if not {INJECTED, ERROR_MARKER} & {*c.metadata.get("tags", ())}]
     notebook.cells.insert(notebook.cells.index(parameters_cell(notebook)) + 1, cell)
-    for cell in notebook.cells:
-        cell.update({"outputs": [], "execution_count": None} if cell.cell_type == "code" else {})
+    for part in (notebook, *notebook.cells):
+        part.metadata = {k: v for k, v in part.metadata.items() if k not in LEFT_OUT and (v or k != "tags")}
+        part.update({"outputs": [], "execution_count": None} if part.get("cell_type") == "code" else {})
     return notebook
 
 
@@ -238,25 +241,13 @@ def without_places(text: str, folder: Path, study: Path) -> str:
     return text
 
 
-def _clean(notebook, hide) -> None:
-    """Take out of an executed notebook what differs between two runs of the same thing, or names this machine."""
-
-    def hidden(value):
-        if isinstance(value, list):
-            return [hidden(v) for v in value]
-        if isinstance(value, dict):
-            return type(value)({k: v if k.startswith("image/") else hidden(v) for k, v in value.items()})
-        return hide(value) if isinstance(value, str) else value
-
-    notebook.metadata.get("language_info", {}).pop("version", None)
-    for part in (notebook, *notebook.cells):
-        for name in LEFT_OUT:
-            part.metadata.pop(name, None)
-    for cell in notebook.cells:
-        if not cell.metadata.get("tags"):
-            cell.metadata.pop("tags", None)
-        if cell.cell_type == "code":
-            cell.outputs = hidden(cell.outputs)
+def hidden(value, hide):
+    """Return what a cell put out with `hide` of every text in it but images."""
+    if isinstance(value, list):
+        return [hidden(v, hide) for v in value]
+    if isinstance(value, dict):
+        return type(value)({k: v if k.startswith("image/") else hidden(v, hide) for k, v in value.items()})
+    return hide(value) if isinstance(value, str) else value
 
 
 # --- on a cluster -----------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from cxresearch.runs import folder as folders
 from cxresearch.runs import record as records
 from cxresearch.runs.compare import digests
 from cxresearch.runs.execution import Pool, study_from
-from cxresearch.runs.notebooks import STUDY, notebooks_folder, project_of
+from cxresearch.runs.notebooks import STUDY, notebooks_folder
 from cxresearch.runs.page import title_of
 from cxresearch.runs.plan import Cell, Plan, Task, plan_run
 from cxresearch.runs.record import FAILED, OK, SKIPPED, NotebookEntry, Record, ReportEntry
@@ -70,7 +70,7 @@ def start(
     `expect` is called with the plan of what is to be made, `made` goes on to `make_run`. Raises `Overlap` where another
     is under way, and this one is to be skipped.
     """
-    shelf = folders.runs_folder(project_of(notebooks_folder(notebooks)), Path(opened.path))
+    shelf = folders.runs_folder(notebooks_folder(notebooks)[1], Path(opened.path))
     asked = {"only": only, "settings": settings, "notebooks": notebooks, "each": each, "whole": whole}
     with folders.alone(shelf, report, overlap=overlap) if out is None or overlap != "allow" else nullcontext():
         place = folders.default_folder(shelf) if out is None else Path(out)

@@ -13,9 +13,9 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections import namedtuple
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,8 +48,12 @@ def import_lightly(name: str):
             sys.modules.pop(SLOW_GRAMMAR, None)
 
 
-def notebooks_folder(given=None) -> Path:
-    """Return the folder of the notebooks: `given`, or ``notebooks/`` here or in the nearest parent, or the package's."""
+def notebooks_folder(given=None) -> tuple[Path, Path, bool]:
+    """Return the folder of the notebooks: `given`, or ``notebooks/`` here or in the nearest parent, or the package's.
+
+    Also the project, which holds them and ``reports`` (with the package's, the working folder), and whether they are
+    the package's.
+    """
     here = Path.cwd()
     candidates = [Path(given)] if given else [*(p / "notebooks" for p in (here, *here.parents)), *OURS]
     found = next((p for p in candidates if p.is_dir()), None)
@@ -58,12 +62,9 @@ def notebooks_folder(given=None) -> Path:
         raise StudyProblem(f"{where}; name the folder with --notebooks")
     if not any(found.glob("*.ipynb")):
         raise StudyProblem(f"folder {given or 'notebooks'} holds no notebook (*.ipynb)")
-    return found.resolve()
-
-
-def project_of(folder: Path) -> Path:
-    """Return the project, which holds the notebooks and ``reports``; with the package's, the working folder."""
-    return Path.cwd() if folder in OURS and not folder.is_relative_to(Path.cwd()) else folder.parent
+    folder, here = found.resolve(), Path.cwd()
+    project = here if folder in OURS and not folder.is_relative_to(here) else folder.parent
+    return folder, project, project != folder.parent
 
 
 def in_order(folder: Path) -> list[Path]:
@@ -107,14 +108,8 @@ NAMED_TYPES = {kind.__name__: kind for kind in WORDS}
 TRUE_FALSE = {"true": True, "yes": True, "false": False, "no": False}
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One assignment of a parameters cell; a default that is no literal is its source, an open type is None."""
-
-    name: str
-    default: object
-    type: type | None
-    notebook: str
+# One assignment of a parameters cell; a default that is no literal is its source, an open type is None.
+Parameter = namedtuple("Parameter", "name default type notebook")
 
 
 def parameters_cell(notebook):
@@ -267,7 +262,7 @@ def notebooks_for(study=None, *, notebooks=None) -> Path:
 
     A copy that exists is kept: it may hold somebody's work.
     """
-    nbformat, folder = import_lightly("nbformat"), notebooks_folder(notebooks)
+    nbformat, folder = import_lightly("nbformat"), notebooks_folder(notebooks)[0]
     if study is None:
         return folder
     path = Path(open_study(study).path).resolve()

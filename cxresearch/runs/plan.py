@@ -21,7 +21,7 @@ import pandas as pd
 from cxresearch.errors import StudyProblem, nearest
 from cxresearch.privacy import hidden_values
 from cxresearch.runs import notebooks as notebook_files
-from cxresearch.runs.notebooks import OURS, STUDY, Parameter
+from cxresearch.runs.notebooks import STUDY, Parameter
 from cxresearch.runs.record import sha256
 from cxresearch.study import narrow, open_study
 from cxresearch.study.narrow import CUSTOMER, Only, as_words
@@ -112,7 +112,7 @@ def plan_run(study, *, report=None, only=(), settings=(), notebooks=None, each=(
     Arguments are those of the command line; `settings` (name, text) outrank the report's parameters, `today` and `now`
     are held against ``delete_after`` and ``max_age``. Tables are loaded; those of a fan-out when its cells are asked for.
     """
-    folder = notebook_files.notebooks_folder(notebooks)
+    folder, project, ours = notebook_files.notebooks_folder(notebooks)
     opened = open_study(study, today=today)
     opened.require_fresh(now=now)
     declared = declared_report(opened, report)
@@ -136,11 +136,11 @@ def plan_run(study, *, report=None, only=(), settings=(), notebooks=None, each=(
     narrow.require_groups(opened, each)
     fan = {"each": each, "whole": whole or bool(declared and declared.whole)}
     fan |= {"min_rows": declared.min_rows} if declared else {}
-    file, project = narrow.split_reference(opened.reference)[0], notebook_files.project_of(folder)
+    file = narrow.split_reference(opened.reference)[0]
     files = sorted({file, *(Path(f).resolve() for f in opened.files)})
     inputs = {Path(os.path.relpath(f, file.parent)).as_posix(): sha256(f) for f in files}
     about = {"study": Path(opened.reference), "opened": opened, "title": opened.title, "report": report}
-    about |= {"only": tuple(only), "project": project, "ours": folder in OURS and project != folder.parent}
+    about |= {"only": tuple(only), "project": project, "ours": ours}
     plan = Plan(**about, **fan, tasks=tuple(tasks), seen=signature(opened), inputs=inputs)
     if not each:
         plan.cells  # noqa: B018  reads the tables

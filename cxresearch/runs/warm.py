@@ -20,8 +20,8 @@ import tempfile
 import threading
 import time
 import warnings
+from collections import namedtuple
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partialmethod
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
@@ -189,14 +189,8 @@ def _kill_group(pid: int) -> None:
 # --- in the server, and in its forks ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(namedtuple("Order", "connection_file environment folder umask")):
     """What a fork becomes; multiprocessing calls `_bootstrap` of the object that it is sent."""
-
-    connection_file: str
-    environment: dict[str, str]
-    folder: str
-    umask: int
 
     def _bootstrap(self, parent_sentinel: int) -> int:
         os.setsid()
