@@ -250,9 +250,6 @@ def hidden(value, hide):
     return hide(value) if isinstance(value, str) else value
 
 
-# --- on a cluster -----------------------------------------------------------------------------------------------------
-
-
 class ClusterPool(AbstractContextManager):
     """Executes notebooks on an existing Dask cluster (``tcp://host:8786``); what `Pool` is for this machine.
 

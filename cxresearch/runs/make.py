@@ -1,8 +1,7 @@
 """Make a run: execute the notebooks, audit, keep the record, render the pages, give the folder its name.
 
 A run of one report is a fan-out of one, and takes the same way. Each report of a fan-out has a folder of its own; the
-run appears whole. Where it is broken off, what was finished stays hidden, and the next start takes it over. A start as
-an operator means it is alone or not, and has its log, its retention and its call for help.
+run appears whole. Where it is broken off, what was finished stays hidden, and the next start takes it over.
 """
 
 import json
@@ -65,10 +64,9 @@ def start(
     opened, report=None, *, out=None, notebooks=None, only=(), settings=(), each=(), whole=False,
     overlap="allow", keep=None, log=None, force=False, reproducible=False, expect: Callable, **made,
 ) -> Run:  # fmt: skip
-    """Make the run that was asked for, unless a whole one says the same; options are those of the command line.
+    """Make the run that the command line asks for, unless a whole one says the same.
 
-    `expect` is called with the plan of what is to be made, `made` goes on to `make_run`. Raises `Overlap` where another
-    is under way, and this one is to be skipped.
+    `expect` is called with the plan of what is to be made. Raises `Overlap` where another keeps this one from starting.
     """
     shelf = folders.runs_folder(notebooks_folder(notebooks)[1], Path(opened.path))
     asked = {"only": only, "settings": settings, "notebooks": notebooks, "each": each, "whole": whole}
@@ -110,11 +108,10 @@ def make_run(
 ) -> Run:  # fmt: skip
     """Carry out a plan and return the run.
 
-    The run appears in `final`; an earlier one is replaced if this one is whole, otherwise this one goes beside it.
-    `timeout` is in seconds a cell; `reproducible` leaves out clocks and the commit; `force` makes reports of a fan-out
-    anew that would only be linked. Without a `pool` (`Pool`, `ClusterPool`), one with `jobs` places is made. `tell` is
-    called with each `NotebookEntry` of a single report, or `ReportEntry` of several, as it ends, and again if something
-    in it is withheld. Data that change under way are a `StudyProblem`.
+    It appears in `final` if it is whole or nothing is there, otherwise beside it. `timeout` is in seconds a cell;
+    `reproducible` leaves out clocks and the commit; `force` links no earlier report. Without a `pool` (`Pool`,
+    `ClusterPool`), one with `jobs` places is made. `tell` is called with each `NotebookEntry` of a single report, or
+    `ReportEntry` of several, as it ends, and again if something is withheld. Raises `StudyProblem` if data change.
     """
     final = Path(final).resolve()
     folders.require_free(final)
@@ -199,10 +196,7 @@ class _Making:
         return report
 
     def execute(self, reports: list[_Report]) -> None:
-        """Execute the notebooks of all reports, some side by side, and finish each report as its last one ends.
-
-        Threads, not processes: the work is done in the notebooks' processes, and papermill is imported once.
-        """
+        """Execute the notebooks of all reports, some side by side, and finish each report as its last one ends."""
 
         def execute(report: _Report, task: Task) -> NotebookEntry:
             report.place.mkdir(exist_ok=True)

@@ -100,14 +100,11 @@ def read_notebook(path: Path):
     return notebook
 
 
-# --- parameters: as a notebook declares them, and as a run gives them -------------------------------------------------
-
+# parameters, as a notebook declares them and as a run gives them
 WORDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
 WORDS |= {list: "a list", dict: "a mapping"}
 NAMED_TYPES = {kind.__name__: kind for kind in WORDS}
 TRUE_FALSE = {"true": True, "yes": True, "false": False, "no": False}
-
-
 # One assignment of a parameters cell; a default that is no literal is its source, an open type is None.
 Parameter = namedtuple("Parameter", "name default type notebook")
 
@@ -178,8 +175,7 @@ def fitting_value(parameter: Parameter, value, *, given_by: str, in_words: bool 
     return value
 
 
-# --- what notebooks call: the study that their parameters name, each of them checked, and the answer -------------------
-
+# what fits a parameter of the notebooks, by its name
 FITTING = tomllib.loads(Path(__file__).with_name("parameters.toml").read_text(encoding="utf-8"))
 KINDS = {"number": float, "whole": int, "text": str, "span": Annotated[int, Field(ge=1)] | str, "names": str | list}
 KINDS["day"] = Annotated[object, AfterValidator(pd.Timestamp)]
