@@ -5,6 +5,7 @@ own, so that they run side by side in one process. Its kernel is warm where that
 """
 
 import asyncio
+import atexit
 import logging
 import os
 import re
@@ -109,6 +110,7 @@ class Pool(AbstractContextManager):
             raise DeadKernelError(how_ended(started[0].returncode if started else None)) from None
         finally:
             del self._clients[client]
+            atexit.unregister(client._cleanup_kernel)  # nbclient leaves it there if the kernel did not start
             for process in started:
                 with suppress(OSError, AttributeError):  # what it started and left; there are no groups on Windows
                     os.killpg(process.pid, signal.SIGKILL)
