@@ -79,11 +79,8 @@ def compare_runs(before, after) -> Comparison:
 
 
 def difference_interval(before, after) -> tuple[float, float]:
-    """Return the interval of ``after - before`` from (estimate, low, high) of two independent estimates.
-
-    With estimates a, b and limits l, u: low ``d - sqrt((a - l_a)^2 + (u_b - b)^2)``, high
-    ``d + sqrt((u_a - a)^2 + (b - l_b)^2)`` for ``d = a - b`` (Zou and Donner 2008, eq. 3).
-    """
+    """Return the interval of ``d = after - before`` from (estimate, low, high) of two independent estimates b and a:
+    ``d - sqrt((a - l_a)^2 + (u_b - b)^2)`` to ``d + sqrt((u_a - a)^2 + (b - l_b)^2)`` (Zou and Donner 2008, eq. 3)."""
     (b, low_b, high_b), (a, low_a, high_a) = before, after
     return a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b)
 
