@@ -32,7 +32,7 @@ def withheld_alone(plan: Plan, notebooks: Sequence[str], folder: Path) -> dict[s
 
     A finding is audited with those before it, and that of a part of the study with what the whole tells.
     """
-    found = [saved for name in notebooks for saved in read_findings(folder / "findings" / name)]
+    found = (saved for name in notebooks for saved in read_findings(folder / "findings" / name))  # read for a part only
     about = dict(notebooks=notebooks, only=plan.opened.only, beside=list(of_the_whole(plan.opened, found)))
     leaks = audit_folder(folder / "findings", known_of(plan.opened), **about)
     return {name: f"{WITHHELD} it gives away a hidden number: {leak.said()}" for name, leak in leaks.items()}
