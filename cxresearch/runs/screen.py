@@ -31,11 +31,8 @@ def notebooks_of(folder: Path, record: Record) -> dict[str, tuple[Path, Notebook
 
 def saved_findings(notebooks: Mapping[str, tuple[Path, NotebookEntry]]) -> "list[SavedFinding]":
     """Return the findings of notebooks in reading order, of each the one that leads its page first."""
-    return [
-        SavedFinding(record, place / "findings" / entry.name, page)
-        for page, (place, entry) in notebooks.items()
-        for record in read_findings(place, entry.name, entry.headline)
-    ]
+    found = ((p, e.name, page, read_findings(p, e.name, e.headline)) for page, (p, e) in notebooks.items())
+    return [SavedFinding(f, place / "findings" / name, page) for place, name, page, records in found for f in records]
 
 
 @dataclass(frozen=True)
