@@ -16,17 +16,10 @@ import importlib
 __version__ = "0.2.0"
 
 _PUBLIC = {
-    "errors": "DataProblem StudyProblem TooFewRespondents",
-    "findings": "Finding asked readable save",
-    "figures": "use_theme",
-    "weighting": "rake",
-    "study": "open_study",
-    "survey": "as_survey as_table",
-    "simulate": "simulate_company",
-    "board": "explore",
-    "runs.notebooks": "study_of answer",
-    "quality": "response_quality",
-    "transactions": "behaviour link_revenue link_waves window_halves",
+    "errors": "DataProblem StudyProblem TooFewRespondents", "findings": "Finding asked readable save",
+    "figures": "use_theme", "weighting": "rake", "study": "open_study", "survey": "as_survey as_table",
+    "simulate": "simulate_company", "board": "explore", "runs.notebooks": "study_of answer",
+    "quality": "response_quality", "transactions": "behaviour link_revenue link_waves window_halves",
     "metrics": "nps top_box mean_score effort compare_waves touchpoint_trend crosstab split_change plan_sample "
     "control_chart league_table restated_waves response_bias answer_spikes promoter_value",
     "segments": "segment_customers compare_segment_counts profile_segments compare_segments typing_tool "
@@ -43,7 +36,7 @@ _PUBLIC = {
     "claims": "loyalty_ratios stated_shares said_and_did weigh_myths published_claims",
     "voice": "tag_topics topic_impact tone_of_texts distinctive_words free_topics coding_sheet coding_agreement "
     "closed_loop",
-}
+}  # fmt: skip
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOME)
 

@@ -85,12 +85,11 @@ def kept_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table as a file keeps it: seven significant digits, residues of a column's scale 0, p-values from 1e-12."""
     found = pd.DataFrame(table)
     found.attrs = {}  # they would be copied with every column
-    for name in [n for n, dtype in found.dtypes.items() if is_object_dtype(dtype) or is_float_dtype(dtype)]:
-        values = found[name].tolist()
+    for name, dtype in ((n, d) for n, d in found.dtypes.items() if is_object_dtype(d) or is_float_dtype(d)):
+        values, least = found[name].tolist(), SMALLEST_P if name in P_VALUES else -np.inf
         numbers = {i: v for i, v in enumerate(values) if isinstance(v, (float, np.floating)) and math.isfinite(v)}
         residue = RESIDUE * max(map(abs, numbers.values()), default=0.0)
         for i, value in numbers.items():
-            value = value if abs(value) >= residue else 0.0
-            values[i] = significant(max(value, SMALLEST_P) if name in P_VALUES else value)
-        found[name] = pd.Series(values, found.index, float if found.dtypes[name] == "float32" else found.dtypes[name])
+            values[i] = significant(max(value if abs(value) >= residue else 0.0, least))
+        found[name] = pd.Series(values, found.index, float if dtype == "float32" else dtype)
     return found

@@ -51,13 +51,12 @@ def require_columns(table, *columns: str | None, where: str = "the table") -> No
     if hasattr(table, "index") and not len(table):  # the engine would have to count the rows of a relation
         raise DataProblem(f"{where} has no rows")
     for column in (column for column in columns if column is not None):
-        if column not in table.columns:
-            twin = next((c for c in table.columns if plain_text(c) == plain_text(column)), None)
-            if twin is not None:  # they look alike: accents composed or not, spaces, signs without width
-                raise DataProblem(f"{where} writes {column!r} with other signs, {ascii(twin)}; rename that column")
-            raise DataProblem(f"{where} has no column {column!r}{nearest(column, table.columns)}")
         if (same := list(table.columns).count(column)) > 1:
             raise DataProblem(f"{where} has {same} columns named {column!r}; rename or drop all but one")
+        if not same:  # that they look alike: accents composed or not, spaces, signs without width
+            twins = [c for c in table.columns if plain_text(c) == plain_text(column)]
+            other = f"writes {column!r} with other signs, {ascii(twins[0])}; rename that column" if twins else ""
+            raise DataProblem(f"{where} {other or f'has no column {column!r}{nearest(column, table.columns)}'}")
 
 
 def require_choice(name: str, value, choices) -> None:

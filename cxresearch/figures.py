@@ -5,7 +5,7 @@ import sys
 import textwrap
 from binascii import b2a_base64
 from io import BytesIO
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -34,10 +34,9 @@ def use_theme() -> None:
     --------
     >>> cx.use_theme()
     """
-    pd.set_option("display.max_colwidth", None)  # pandas would cut a reason or a limit after 50 characters
-    pd.set_option("display.html.use_mathjax", False)  # a label with dollar signs is text, not a formula
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is not None:
+    # pandas would cut a reason or a limit after 50 characters; a label with dollar signs is text, not a formula
+    pd.set_option("display.max_colwidth", None, "display.html.use_mathjax", False)
+    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()) is not None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("retina")
@@ -63,19 +62,19 @@ def _pictures(figure):
 
 
 def _compact(figure) -> tuple[str, dict]:
-    """Return a PNG in base64 with a palette of colours, a third of its size, and the width and height it is shown in.
-
-    A figure that holds all that is drawn is drawn once, and cut to its tight box; `savefig` draws and encodes it twice.
+    """Return a PNG in base64 with a palette of colours, a third of its size, and the width and height it is shown in. A
+    figure that holds all that is drawn is drawn once, and cut to its tight box; `savefig` draws and encodes it twice.
     """
     from PIL import Image, ImageOps
 
     canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     canvas.draw()
-    units = [ax.unit.get_window_extent() for ax in figure.axes if hasattr(ax, "unit")]  # which no layout makes room for
-    units = [extent.transformed(figure.dpi_scale_trans.inverted()) for extent in units]
-    box, edge = Bbox.union([figure.get_tightbbox(), *units]), plt.rcParams["savefig.pad_inches"]
+    units = [ax.unit for ax in figure.axes if hasattr(ax, "unit")]  # for which no layout makes room
+    inches = [unit.get_window_extent().transformed(figure.dpi_scale_trans.inverted()) for unit in units]
+    box, edge = Bbox.union([figure.get_tightbbox(), *inches]), plt.rcParams["savefig.pad_inches"]
     if box.x0 < 0 or box.y0 < 0 or (box.max > figure.get_size_inches()).any():
-        figure.savefig(made := BytesIO(), bbox_inches="tight", dpi=figure.dpi, bbox_extra_artists=_all_of(figure))
+        parts = [*units, *figure.texts, *figure.legends, *chain(*(a.get_default_bbox_extra_artists() for a in figure.axes))]
+        figure.savefig(made := BytesIO(), bbox_inches="tight", dpi=figure.dpi, bbox_extra_artists=parts)
         drawn = Image.open(made).convert("RGB")
     else:
         left, bottom, right, top = (box.extents * figure.dpi).round().astype(int)
@@ -84,14 +83,7 @@ def _compact(figure) -> tuple[str, dict]:
         drawn = ImageOps.expand(drawn, round(edge * figure.dpi), "white")
     fewer = drawn.quantize(PAINTS, Image.Quantize.MAXCOVERAGE, dither=0)
     fewer.save(made := BytesIO(), "png", compress_level=8)
-    size = {"width": fewer.width // 2, "height": fewer.height // 2}
-    return b2a_base64(made.getvalue(), newline=False).decode(), size
-
-
-def _all_of(figure) -> list:
-    """Return what a picture of a figure has to hold: units of axes, too, for which no layout makes room."""
-    units = [ax.unit for ax in figure.axes if hasattr(ax, "unit")]
-    return [*units, *figure.texts, *figure.legends, *(a for ax in figure.axes for a in ax.get_default_bbox_extra_artists())]
+    return b2a_base64(made.getvalue(), newline=False).decode(), {"width": drawn.width // 2, "height": drawn.height // 2}
 
 
 def for_phones(plot):
@@ -125,12 +117,10 @@ def columns(most: int) -> int:
     return most if _page["across"] == WIDE else 1
 
 
-def axes_or_new(ax=None, *, rows: int | None = None):
+def axes_or_new(ax=None, *, rows: float = 3.1 / 0.34):
     """Return `ax`, or new axes tall enough for `rows` horizontal entries."""
-    if ax is not None:
-        return ax
-    height = 4.0 if rows is None else min(max(2.2, 0.9 + 0.34 * rows), 14)
-    return plt.subplots(figsize=(_page["across"], height), layout="constrained")[1]
+    size = _page["across"], min(max(2.2, 0.9 + 0.34 * rows), 14)
+    return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 
 
 def titled(ax, title: str, unit: str = ""):
@@ -200,9 +190,8 @@ def forest(table, value: str, *, names, low=None, high=None, marked=None, unit="
     ax = axes_or_new(ax, rows=len(table))
     if line is not None:
         ax.axvline(line, color=QUIET, linewidth=1, linestyle="--", zorder=0)
-    ends = (table[low or f"{value}_low"], table[high or f"{value}_high"])
     hue = PALETTE[0] if marked is None else np.where(np.asarray(marked, dtype=bool), PALETTE[0], QUIET)
-    intervals(ax, list(names), table[value], *ends, colour=hue)
+    intervals(ax, list(names), table[value], table[low or f"{value}_low"], table[high or f"{value}_high"], colour=hue)
     ax.set(xlabel=unit, ylabel="")
     return titled(ax, title) if title else ax
 
@@ -212,33 +201,33 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
     lines not `marked` grey.
     """
     room, waves = WIDE / _page["across"], list(dict.fromkeys(table["wave"]))
-    parts = [("", table)] if by is None else list(table.groupby(by, sort=False, observed=True))
+    parts = [(None, table)] if by is None else list(table.groupby(by, sort=False, observed=True))
     words = [wrap(str(name), int(22.4 * room)) for name, _ in parts]
-    lines = sum(name.count("\n") + 1 for name in words)
-    ax, colours, named = axes_or_new(ax, rows=max(9.12, 0.6 * lines)), iter(PALETTE), []
-    for (name, part), shown in zip(parts, words):
+    tall = [name.count("\n") + 1 for name in words]
+    ax, colours, named = axes_or_new(ax, rows=max(9.12, 0.6 * sum(tall))), iter(PALETTE), []
+    for (name, part), shown, lines in zip(parts, words, tall):
         lit = by is None or name in marked
         colour = next(colours, PALETTE[0]) if lit else QUIET
-        at, y = [waves.index(wave) for wave in part["wave"]], part[value].to_numpy(dtype=float)
+        at, y = np.array([waves.index(wave) for wave in part["wave"]]), part[value].to_numpy(dtype=float)
         if lit and low is not None:
             ax.fill_between(
-                at, part[low].astype(float), part[high].astype(float), color=colour, alpha=0.15, linewidth=0
+                at, *(part[end].astype(float) for end in (low, high)), color=colour, alpha=0.15, linewidth=0
             )
         sns.lineplot(x=at, y=y, marker="o", color=colour, linewidth=2.2 if lit else 1.2, ax=ax, legend=False)
-        if by is not None and np.isfinite(y).any():
-            last = np.flatnonzero(np.isfinite(y))[-1]
-            named.append([y[last], y[last], at[last], shown, colour])
+        known = np.isfinite(y)
+        if by is not None and known.any():
+            named.append([y[known][-1], lines, (at[known][-1], y[known][-1]), shown, colour])
     named.sort(key=lambda end: end[0])
     bottom, top = ax.get_ylim()
-    gap = (top - bottom) * min(0.065, 1 / lines)  # names of lines that end side by side move apart
+    gap = (top - bottom) * min(0.065, 1 / sum(tall))  # names of lines that end side by side move apart
     for side, order, end in ((1, named, bottom), (-1, named[::-1], top)):
         for entry in order:
-            half = side * gap * (entry[3].count("\n") + 1) / 2
+            half = side * gap * entry[1] / 2
             entry[0] = side * max(side * entry[0], side * (end + half))
             end = entry[0] + half
-    for place, y, x, name, colour in named:
-        where = {"xytext": (x + 0.06 * room, place), "va": "center", "annotation_clip": False}
-        ax.annotate(name, (x, y), color=colour, fontsize=TEXT, **where)
+    for place, _, (x, y), name, colour in named:
+        at = {"xytext": (x + 0.06 * room, place), "va": "center", "annotation_clip": False}
+        ax.annotate(name, (x, y), color=colour, fontsize=TEXT, **at)
     ax.set_xticks(range(len(waves)), [wrap(str(wave), 14) for wave in waves])
     ax.set(xlabel="", ylabel=unit)
     ax.margins(x=0.05 if by is None else 0.18)

@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import tomllib
-from abc import ABC, abstractmethod
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -90,7 +89,7 @@ def _marked(plot):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Finding(ABC):
+class Finding:
     """What an analysis found; its `id` names the question and holds no number, so that two runs can be compared."""
 
     function: str  # the question: the public function,
@@ -104,6 +103,9 @@ class Finding(ABC):
     suppressed: int = field(default=0, kw_only=True)  # cells hidden or pooled for their base
     domain: str = field(default="", kw_only=True)  # the condition that rows meet (`Survey.where`)
     fitted: object = field(default=None, kw_only=True)  # the statsmodels results object behind it
+    says: str = field(default="", kw_only=True)  # the sentence
+    figure: Callable | None = field(default=None, kw_only=True)  # (finding, ax) -> Axes
+    drawn: Mapping[str, object] = field(default_factory=dict, kw_only=True)  # options of `figures.forest`; its `scale`
     by = property(lambda self: tuple(self.group.split(", ")) if self.group else (), doc="Columns that it is split by.")
 
     def __init_subclass__(cls, **options):
@@ -167,43 +169,22 @@ class Finding(ABC):
         """Return the words for an item key, or the key itself."""
         return str(self.labels.get(key, key))
 
-    @abstractmethod
-    def sentence(self) -> str:
-        """Return the finding in one or two sentences, every number computed."""
-
-    @abstractmethod
-    def plot(self, ax=None):
-        """Draw on `ax` (or a new one) and return it; never show, never save."""
-
-    def __repr__(self) -> str:
-        return self.sentence()
-
-    def _repr_markdown_(self) -> tuple[str, dict]:
-        return f"> {as_text(self.sentence())}", {"finding": self.id}
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class Statement(Finding):
-    """A finding whose sentence was computed with it, and whose figure is one of the house's or a forest of its rows."""
-
-    words: str = field(default="", kw_only=True)
-    figure: Callable | None = field(default=None, kw_only=True)  # (finding, ax) -> Axes
-    drawn: Mapping[str, object] = field(default_factory=dict, kw_only=True)  # options of `figures.forest`; its `scale`
-
     @classmethod
-    def of(cls, say: Words, keys, known: Mapping, confidence: float, *question, source, **options) -> "Statement":
+    def of(cls, say: Words, keys, known: Mapping, confidence: float, *question, source, **options) -> "Finding":
         """Return a finding on `source`; its sentences name values of summary and `known`, ``x_span`` x_low to x_high."""
         options = dict(labels=source.labels, domain=getattr(source, "condition", "")) | options
         values = {**question[4], **known}
         lows = {name[:-3]: low for name, low in values.items() if name.endswith("_low")}
         spans = {f"{name}span": (low, values[f"{name}high"], confidence) for name, low in lows.items()}
-        return cls(*question, words=" ".join(say.told(key, **{**spans, **values}) for key in keys), **options)
+        return cls(*question, says=" ".join(say.told(key, **{**spans, **values}) for key in keys), **options)
 
     def sentence(self) -> str:
-        return self.words
+        """Return the finding in one or two sentences, every number computed."""
+        return self.says
 
+    @_marked
     def plot(self, ax=None):
-        """Draw the figure of the finding, or one dot with its interval per row; the title is the first sentence."""
+        """Draw the figure of the finding, or one dot with its interval per row, on `ax` (or a new one) and return it."""
         if self.figure is not None:
             return self.figure(self, ax)
         from cxresearch.figures import forest
@@ -213,16 +194,25 @@ class Statement(Finding):
         usual = dict(low="conf_low", high="conf_high", title=self.title, names=map(self.label, table.iloc[:, 0]))
         return forest(table, "estimate", ax=ax, **usual | options)
 
+    def __repr__(self) -> str:
+        return self.sentence()
 
-def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0, labels=None) -> Statement:
+    def _repr_markdown_(self) -> tuple[str, dict]:
+        return f"> {as_text(self.sentence())}", {"finding": self.id}
+
+
+Statement = Finding  # the name under which rooms make one whose sentence is computed with it: they are one class
+
+
+def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0, labels=None) -> Finding:
     """Return the finding of a question that these data cannot be asked, `why` being a sentence without its full stop."""
     from cxresearch.figures import written
 
     check = Check("the data can answer the question", why, "they can", False, "stops")
     summary = {"n": n, "method": "none", "established": False}
     table, told = pd.DataFrame({"term": [], "estimate": [], "n": []}), f"{why[:1].upper()}{why[1:]}."
-    drawn = dict(words=told, figure=lambda finding, ax: written(finding.words, ax))
-    return Statement(function, outcome, by, table, summary, (check,), dict(labels or {}), **drawn)
+    drawn = dict(says=told, figure=lambda finding, ax: written(finding.says, ax))
+    return Finding(function, outcome, by, table, summary, (check,), dict(labels or {}), **drawn)
 
 
 def asked(analysis, /, *arguments, **options) -> Finding:
@@ -371,7 +361,7 @@ def save(finding: Finding, *, name: str) -> Path:
     root = next(projects, here.parent if here.name == "notebooks" else here)
     folder = Path(running or os.path.relpath(root / "reports" / "runs" / "interactive"))
     folder.mkdir(parents=True, exist_ok=True)
-    tables, seen = finding.tables(), set()
+    tables, path, seen = finding.tables(), folder / f"{name}.json", set()
     files = {key: f"{name}.{key}.csv" for key in tables}
     for key, table in tables.items():
         written = csv_safe(digits.kept_table(table))
@@ -383,10 +373,9 @@ def save(finding: Finding, *, name: str) -> Path:
         "suppressed": finding.suppressed, "sentence": finding.sentence(), "glance": _plain(finding.glance())[0],
         "checks": _plain(finding.checks()), "tables": files,
         "labels": {str(key): str(words) for key, words in finding.labels.items() if key in seen},
-        **({"chart": finding.chart._asdict()} if finding.chart else {}),
-        **({"highlights": finding.highlights} if finding.highlights else {}),
     }  # fmt: skip
-    path = folder / f"{name}.json"
+    record |= {"chart": finding.chart._asdict()} if finding.chart else {}
+    record |= {"highlights": finding.highlights} if finding.highlights else {}
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     shown = Path("findings", folder.name, path.name) if running else path
     print(f"saved {finding.id}: {shown.as_posix()} and {len(files)} table(s)")

@@ -24,18 +24,13 @@ MANY = 5  # items rated, from which one answer to all is a reason to look; of th
 def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] = ()) -> Statement:
     """Count what was answered, skipped and not applicable, and who gave one answer to everything.
 
+    Tables: item by item, shares 0-1 of all responses, which add up to 1; ``straight``, the straight-lined by how many items
+    were rated; ``waves``, the items by wave.
+
     Parameters
     ----------
-    responses : Survey or DataFrame
-        An item with a boolean companion column ``<item>_met`` was not applicable where it is False.
-    items, ratings : sequences of columns
-        Items to describe; those on one scale, asked together, among which straight-lining is looked for.
-
-    Returns
-    -------
-    Statement
-        Item by item, shares 0-1 of all responses, which add up to 1; tables ``straight``, the straight-lined by how many
-        items were rated, and ``waves``, the items by wave.
+    responses : Survey or DataFrame; where a boolean column ``<item>_met`` is False, the item was not applicable
+    items, ratings : columns to describe; those on one scale, asked together, among which straight-lining is looked for
 
     Examples
     --------
@@ -55,6 +50,11 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     straight = some.groupby("n_given")["share_straight"].agg(n="size", share_straight="mean").reset_index()
     p = pd.Series(rated.to_numpy(dtype=float).ravel()).value_counts(normalize=True).to_numpy()
     straight["share_by_chance"] = [float(np.sum(p**k)) for k in straight["n_given"]]
+    further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("n_given",))}
+    if wave is not None:
+        parts = table.groupby(wave, sort=True, observed=True)
+        waves = pd.concat([_item_table(part, items, wave=name) for name, part in parts], ignore_index=True)
+        further["waves"] = hide_small_bases(waves, min_base=min_base)
     share, unanswered = many["share_straight"].mean(), int(table[items].isna().all(axis=1).sum())
     skipped, unmet = (digits.largest(found, column) for column in ("share_skipped", "share_not_met"))
     summary = {
@@ -62,11 +62,6 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
         "n_rated": len(some), "share_straight": some["share_straight"].mean(), "n_many": len(many),
         "share_straight_many": share, "n_unanswered": unanswered, "method": "counts",
     }  # fmt: skip
-    further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("n_given",))}
-    if wave is not None:
-        waves = table.groupby(wave, sort=True, observed=True)
-        by_wave = pd.concat([_item_table(part, items).assign(wave=name) for name, part in waves], ignore_index=True)
-        further["waves"] = hide_small_bases(by_wave[["term", "wave", *by_wave.columns[1:-1]]], min_base=min_base)
     at_most = lambda what, v, most: Check(what, digits.rounded(v, 3), f"at most {most}", bool(v <= most))  # noqa: E731
     checks = [at_most("highest share skipped", skipped["share_skipped"], MOST_SKIPPED)]
     checks += [Check("responses without any answer", unanswered, "0", unanswered == 0)]
@@ -93,11 +88,10 @@ def _bars(finding: Statement, ax):
     return figures.titled(ax, finding.sentence().split(". ")[0].rstrip("."))
 
 
-def _item_table(responses: pd.DataFrame, items: Sequence[str]) -> pd.DataFrame:
+def _item_table(responses: pd.DataFrame, items: Sequence[str], **wave) -> pd.DataFrame:
     answered = responses[items].notna().to_numpy()
     asked = [responses.get(f"{item}_met", pd.Series(True, responses.index)).to_numpy(dtype=bool) for item in items]
-    met = np.column_stack(asked)
-    return pd.DataFrame({
-        "term": items, "n": len(responses), "n_answered": answered.sum(axis=0), "share_answered": answered.mean(axis=0),
-        "share_skipped": (met & ~answered).mean(axis=0), "share_not_met": (~met & ~answered).mean(axis=0),
-    })  # fmt: skip
+    met, columns = np.column_stack(asked), {"term": items, **wave, "n": len(responses)}
+    counts = dict(n_answered=answered.sum(axis=0), share_answered=answered.mean(axis=0))
+    left_out = dict(share_skipped=(met & ~answered).mean(axis=0), share_not_met=(~met & ~answered).mean(axis=0))
+    return pd.DataFrame(columns | counts | left_out)

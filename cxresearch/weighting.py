@@ -38,29 +38,27 @@ class Raking(Statement):
 
     def plot(self, ax=None):
         """Draw each level's share before and after, in percent."""
-        shares = self.table.assign(**{name: 100 * self.table[name] for name in ("target", "before", "after")})
+        shares = self.table.assign(**self.table[["target", "before", "after"]].mul(100))
         names = [f"{self.label(m)}: {v}" for m, v in zip(shares["term"], shares["category"])]
-        words = dict(unit="share of responses, %: before (end of the line) and after (dot)", title=self.title)
-        return forest(shares, "after", names=names, low="before", high="target", ax=ax, **words)
+        unit = "share of responses, %: before (end of the line) and after (dot)"
+        return forest(shares, "after", names=names, low="before", high="target", unit=unit, title=self.title, ax=ax)
 
 
 def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     """Rake weights so that each margin has its target share (iterative proportional fitting).
 
+    ``augment(responses)`` of the finding adds the weight.
+
     Parameters
     ----------
-    responses : Survey or DataFrame, (N, .)
-        No missing value in a margin. The raking starts from the survey's weight (else 1 each); rows of weight zero keep
-        it. ``augment(responses)`` of the finding adds the weight.
-    targets : dict of column -> {level: share, percent or total}
-        Each margin adding up to 1, to 100, or to one total, which the weights then add up to; else they keep their sum.
-    trim : float, optional
-        Cap as a multiple of the mean weight (more than 1): weights above it are cut and all raked again until both hold.
+    responses : Survey or DataFrame (N, .), weights of which (else 1 each) it starts from; rows of weight zero keep it
+    targets : dict of column -> {level: share, percent or total}, each margin adding up to 1, to 100, or to one total,
+        which the weights then add up to; else they keep their sum
+    trim : cap as a multiple of the mean weight, above 1: weights above it are cut and all raked again until both hold
 
     Raises
     ------
-    DataProblem
-        A level without respondents or without a target, missing values, margins of different totals, no convergence.
+    DataProblem : a level without respondents or target, missing values, margins of different totals, no convergence
 
     Examples
     --------
@@ -75,19 +73,18 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     say.refuse_if(not start.any(), "no_start", weight=survey.weight)
     codes, goals = zip(*(_margin(table, column, goal, start) for column, goal in targets.items()))
     sums = {column: float(goal.sum()) for column, goal in zip(targets, goals)}
-    low, high = min(sums, key=sums.get), max(sums, key=sums.get)
-    least, most = f"{sums[low]:g}", f"{sums[high]:g}"
-    apart = sums[high] - sums[low] > 1e-4 * sums[high]
-    say.refuse_if(apart, "totals_differ", low=low, least=least, high=high, most=most)
-    unit = "shares" if abs(sums[high] - 1) < 1e-3 else "percent" if abs(sums[high] - 100) < 1e-1 else "totals"
-    total = sums[high] if unit == "totals" else float(start.sum())
-    goals = tuple(g / g.sum() * total for g in goals)
+    (low, least), (high, most) = (ends(sums.items(), key=lambda entry: entry[1]) for ends in (min, max))
+    known = dict(low=low, least=f"{least:g}", high=high, most=f"{most:g}")
+    say.refuse_if(most - least > 1e-4 * most, "totals_differ", **known)
+    unit = "shares" if abs(most - 1) < 1e-3 else "percent" if abs(most - 100) < 1e-1 else "totals"
+    total = most if unit == "totals" else float(start.sum())
+    goals = [goal / goal.sum() * total for goal in goals]
     raked, rounds = _raked(start, codes, goals, total, trim)
     parts, n = [], int((start > 0).sum())
     for (column, goal), code, wanted in zip(targets.items(), codes, goals):
-        shares = [np.bincount(code, w, minlength=len(wanted)) / w.sum() for w in (start, raked)]
-        columns = {"target": wanted / wanted.sum(), "before": shares[0], "after": shares[1]}
-        columns["n"] = np.bincount(code[start > 0], minlength=len(wanted))
+        held = [np.bincount(code, w, minlength=len(goal)) / w.sum() for w in (start, raked)]
+        rows = np.bincount(code[start > 0], minlength=len(goal))
+        columns = {"target": wanted / wanted.sum(), "before": held[0], "after": held[1], "n": rows}
         parts.append(pd.DataFrame({"term": column, "category": list(goal), **columns}))
     margins = pd.concat(parts, ignore_index=True)
     before, gap = (float((margins[k] - margins["target"]).abs().max()) for k in ("before", "after"))
@@ -104,7 +101,7 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
         Check("margins meet their targets", f"{gap:.1e}", f"gap below {MET:g}", gap < MET),
         Check(*largest, ratio <= MAX_RATIO),
         Check("Kish design effect", digits.rounded(deff, 3), f"at most {MAX_DEFF:g}", deff <= MAX_DEFF),
-        Check("how the targets were read", f"{unit}, adding up to {most}", "as meant", True, "info"),
+        Check("how the targets were read", f"{unit}, adding up to {known['most']}", "as meant", True, "info"),
         Check("rows left out, the weight being 0", int((start == 0).sum()), "information", True, "info"),
     )
     doubtful = [check for check in checks if not check.ok]

@@ -153,6 +153,13 @@ def test_dates_and_labels_that_contradict_each_other_are_refused_until_waves_are
     assert cx.as_survey(table, wave="wave", asked_at="asked_on", waves=order).wave_order == order
 
 
+@pytest.mark.parametrize("declared", [None, ["2024-02-01 00:00:00", "2024-01-01 00:00:00"]])
+def test_waves_that_are_days_are_in_their_order_or_as_declared(declared):
+    days = pd.to_datetime(["2024-01-01"] * 20 + ["2024-02-01"] * 20)
+    survey = cx.as_survey(pd.DataFrame({"s": [9] * 20 + [3] * 20, "wave": days}), wave="wave", waves=declared)
+    assert cx.nps(survey, "s", wave=True).tidy()["estimate"].tolist() == ([-100, 100] if declared else [100, -100])
+
+
 def test_an_ordered_categorical_declares_and_sources_speak_last():
     told = pd.Series(pd.Categorical(["b", "a"], categories=["b", "a"], ordered=True), name="wave")
     assert wave_order(told) == ("b", "a")
@@ -328,7 +335,7 @@ def test_a_domain_holds_the_rows_that_meet_its_condition_and_no_missing_ones(con
         ("a + 1 > 2", "where a column"), ("a is None", "compares by something other"), ("a", "no comparison"),
         ("a > 'x'", "compares a with 'x'; numbers go with numbers"), ("r < 'N'", "a text by == != or in"), ("on > 3", "a date with '2024-03-31'"),
         ("r == 'X'", "r never holds 'X'"), ("z > 1", "the survey has no column 'z'"), ("a > 10", "no row meets"),
-        ("__import__('os')", "no comparison"), ("a > r", "compares a with r"), ("1 == 1", "compares 1 with 1"), ("on < 'x'", "compares on"),
+        ("__import__('os')", "no comparison"), ("a > r", "compares a with r"), ("1 == 1", "compares 1 with 1"), ("on < 'x'", "compares on"), ("on < '2024-02-01T00:00Z'", "compares on"),
         ("_['a'] > 1", "holds \"_['a']\" where a column"), ("_[`b b`] > 1", "where a column"), ("`b b` > 'x'", "compares `b b` with 'x'"),
         ("`b b`", "holds '`b b`', which is no comparison"), ("`b b` + 1 > 2", "holds '`b b` + 1' where"), ("`b b > 2", "cannot be read"),
         ("`z z` > 1", "the survey has no column 'z z'"), ("`` > 1", "cannot be read"), ("`b b`.max() > 1", "'`b b`.max()' where"),

@@ -1,8 +1,7 @@
 """The sample of one analysis: its rows, weights, cells and sampling units, their covariance, and the one resampler.
 
 Pulls of rows are totalled per unit; a stratum with one unit is centred on zero (R's `survey::svymean`). Kish (1965),
-*Survey Sampling*; Saerndal, Swensson & Wretman (1992), *Model Assisted Survey Sampling*, 5.5, 5.8, 6.5; Rao & Wu (1988),
-J. American Statistical Association 83, 231-241.
+*Survey Sampling*; Saerndal, Swensson & Wretman (1992), *Model Assisted Survey Sampling*; Rao & Wu (1988), JASA 83.
 """
 
 import re
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from cxresearch.errors import DataProblem, plain_text
+from cxresearch.errors import plain_text
 from cxresearch.findings import Check, say
 from cxresearch.privacy import POOLED, pool_small_groups
 
@@ -36,7 +35,6 @@ def indicator(code: np.ndarray, k: int) -> sparse.csr_array:
 
 
 def dense(matrix) -> np.ndarray:
-    """Return a matrix without its sparseness."""
     return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
@@ -61,10 +59,9 @@ def sampling_units(n: int, *, strata=None, cluster=None, fpc=None) -> SamplingUn
     size = np.bincount(stratum_of_psu)
     kept = np.ones(len(size))
     if fpc is not None:
-        fpc = np.asarray(fpc, dtype=float)
-        if not np.all((fpc >= 0) & (fpc <= 1)):
-            raise DataProblem(say("fractions"))
-        kept[stratum[::-1]] = 1 - fpc[::-1]
+        fraction = np.asarray(fpc, dtype=float)
+        say.refuse_if(not np.all((fraction >= 0) & (fraction <= 1)), "fractions")
+        kept[stratum[::-1]] = 1 - fraction[::-1]
     return SamplingUnits(psu_of_row, stratum_of_psu, size, kept * np.where(size > 1, size / np.maximum(size - 1, 1), 1))
 
 
@@ -84,13 +81,11 @@ def raked_on(table: pd.DataFrame, weight: str | None) -> tuple[str, ...]:
     them: there the weights count as fixed.
     """
     goals = table.attrs.get("raked", {}).get(weight, {})
-    for margin, goal in goals.items():
-        if margin not in table:
-            return ()
-        shares = table[weight].groupby(table[margin].to_numpy()).sum() / table[weight].sum()
-        if any(abs(shares.get(level, 0) - share) >= STILL_MET for level, share in goal.items()):
-            return ()
-    return tuple(goals)
+    if not goals.keys() <= {*table}:
+        return ()
+    held = {m: table[weight].groupby(table[m].to_numpy()).sum() / table[weight].sum() for m in goals}
+    apart = (abs(held[m].get(level, 0) - share) for m, goal in goals.items() for level, share in goal.items())
+    return () if any(gap >= STILL_MET for gap in apart) else tuple(goals)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,16 +110,15 @@ class Sample:
         return len(self.rows)
 
     n = cached_property(lambda self: np.bincount(self.cell, minlength=len(self.keys)))  # rows, (k,)
+    base = cached_property(lambda self: self.n if self.persons is None else self._distinct(self.persons))  # persons
     totals = cached_property(lambda self: self.sums(1.0))  # of the weights, (k,)
     hidden = cached_property(lambda self: self.closed(self) if self.closed else np.zeros(len(self.keys), bool))
     clustered = property(lambda self: self.units.psu_of_row is not None)
     _simple = property(lambda self: not self.clustered and len(self.units.size) == 1 and not self.margins)
     n_effective = property(lambda self: kish_effective_n(self.weights))  # of all rows
 
-    @cached_property
-    def base(self) -> np.ndarray:
-        """Distinct persons: what the floor counts."""
-        return self.n if self.persons is None else distinct(self.cell, self.persons, len(self.keys))
+    def _distinct(self, code) -> np.ndarray:
+        return distinct(self.cell, code, len(self.keys))
 
     @cached_property
     def kish(self) -> np.ndarray:
@@ -133,17 +127,16 @@ class Sample:
             return self.totals**2 / self.sums(self.weights)
 
     @cached_property
-    def df(self) -> np.ndarray:
-        """Units less strata met."""
-        psu = self.unit_of_row
-        units, strata = (distinct(self.cell, c, len(self.keys)) for c in (psu, self.units.stratum_of_psu[psu]))
-        return (units - strata).astype(float)
-
-    @cached_property
     def unit_of_row(self) -> np.ndarray:
         """Number of each row's first-stage unit, (n,)."""
-        psu, place = self.units.psu_of_row, np.arange(len(self)) if self.place is None else self.place
-        return place if psu is None else psu[place]
+        place = np.arange(len(self)) if self.place is None else self.place
+        return self.units.psu_of_row[place] if self.clustered else place
+
+    @cached_property
+    def df(self) -> np.ndarray:
+        """Units less strata met."""
+        stratum = self.units.stratum_of_psu[self.unit_of_row]
+        return (self._distinct(self.unit_of_row) - self._distinct(stratum)).astype(float)
 
     def pooled(self) -> "Sample":
         """Return the same rows as one cell."""
@@ -239,7 +232,7 @@ def groups_of(table: pd.DataFrame, by, *, min_base: int, persons) -> pd.Series:
     codes, levels, declared = columns[0]
     if len(columns) > 1:
         names = [np.array([*map(str, its)], dtype=object)[at] for at, its, _ in columns]
-        codes, levels = pd.factorize(pd.Series([", ".join(row) for row in zip(*names)], dtype=object))
+        codes, levels = pd.factorize(np.array([", ".join(row) for row in zip(*names)], dtype=object))
         declared = ()
     base = np.bincount(codes) if persons is None else distinct(codes, persons, len(levels))
     if base.min() < min_base:
@@ -249,8 +242,7 @@ def groups_of(table: pd.DataFrame, by, *, min_base: int, persons) -> pd.Series:
     place = {level: i for i, level in enumerate(declared)}
     keys = [(place.get(v, len(place)), v in (POOLED, UNSTATED), natural_key(v)) for v in levels]
     order = sorted(range(len(levels)), key=keys.__getitem__)
-    ordered = whole_numbers([levels[i] for i in order])
-    return pd.Series(pd.Categorical.from_codes(np.argsort(order)[codes], categories=ordered), index=table.index)
+    return _categorical(np.argsort(order)[codes], [levels[i] for i in order], table.index)
 
 
 def _levels(column: pd.Series) -> tuple[np.ndarray, list, tuple]:
@@ -267,13 +259,14 @@ def waves_of(column: pd.Series, order) -> pd.Series:
     codes, levels = pd.factorize(column.to_numpy() if column.dtype == object else column)
     place = {plain_text(label): i for i, label in enumerate(order)}
     rank = np.array([*(place[plain_text(level)] for level in levels), -1])
-    return pd.Series(pd.Categorical.from_codes(rank[codes], whole_numbers(order), ordered=True), column.index)
+    return _categorical(rank[codes], order, column.index, ordered=True)
 
 
-def whole_numbers(levels) -> list:
-    """Return levels with 1.0, 2.0 as 1, 2: a gap turns whole numbers into floats."""
+def _categorical(codes, levels, index, *, ordered: bool = False) -> pd.Series:
+    """Return a categorical; levels 1.0, 2.0 are 1, 2: a gap turns whole numbers into floats."""
     whole = all(isinstance(v, float) and v.is_integer() for v in levels if v not in (POOLED, UNSTATED))
-    return [int(v) if whole and isinstance(v, float) else v for v in levels]
+    levels = [int(v) if whole and isinstance(v, float) else v for v in levels]
+    return pd.Series(pd.Categorical.from_codes(codes, levels, ordered=ordered), index)
 
 
 def natural_key(value) -> tuple:

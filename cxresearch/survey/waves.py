@@ -21,8 +21,8 @@ WRITTEN = {  # dates in figures, as a year and its month
 
 def _words(text: object) -> list[str]:
     """Return words and numbers without capitals and accents: styczeń, STYCZEN and й as one sign or two are the same."""
-    decomposed = unicodedata.normalize("NFKD", plain_text(text).casefold().replace("ł", "l").removesuffix(".0"))
-    folded = "".join(c for c in decomposed if not unicodedata.combining(c))
+    plain = re.sub(r"(\.0| 00:00:00)$", "", plain_text(text).casefold().replace("ł", "l"))
+    folded = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
     for pattern, year_first in WRITTEN.items():
         folded = re.sub(pattern, year_first, folded)
     return re.findall(r"[^\W\d_]+|\d+", folded)
@@ -38,11 +38,10 @@ KNOWN = {  # word -> its kind and value
 
 def _span(words: Sequence[str]) -> tuple[set | None, int, int] | None:
     """Return (None, first month since year 0, months) that words name, or (unit, number, 1) without a year; None if none."""
-    numbers = [word for word in words if word.isdecimal()]
-    meaning = {word: ("years" if re.fullmatch(YEAR, word) else "numbers", int(word)) for word in numbers} | KNOWN
-    pairs = [meaning.get(word, ("unknown", 0)) for word in words]
+    numbers = {w: ("years" if re.fullmatch(YEAR, w) else "numbers", int(w)) for w in words if w.isdecimal()}
+    pairs = sorted((numbers | KNOWN).get(word, ("unknown", 0)) for word in words)
     units = sorted({pair for pair in pairs if pair[0] == "units"})
-    match sorted(pair for pair in pairs if pair[0] not in ("units", "fillers")) + units:
+    match [pair for pair in pairs if pair[0] not in ("units", "fillers")] + units:
         case [("years", year)]:
             return None, 12 * year, 12
         case [("months", month), ("years", year)]:
@@ -51,7 +50,6 @@ def _span(words: Sequence[str]) -> tuple[set | None, int, int] | None:
             return None, 12 * year + length * (nth - 1), length
         case [("numbers", nth), *rest] if rest == units:
             return {length for _, length in units}, nth, 1
-    return None
 
 
 def _time_of_labels(labels: Sequence[object]) -> list[float] | None:
@@ -73,18 +71,18 @@ def wave_order(
     their `dates` and the labels themselves say, which must agree; else as `sources`, the files of a study; else refused.
     """
     column, categories = waves.name, getattr(waves.dtype, "categories", None)
-    labels = list(pd.unique(waves.dropna()))
-    labels = labels if categories is None else list(categories[categories.isin(labels)])
+    found = waves.dropna().unique()
+    labels = list(found if categories is None else categories[categories.isin(found)])
     present = set(map(plain_text, labels))
     if declared is not None:
-        known = set(map(plain_text, declared))
-        say.refuse_if(len(known) < len(list(declared)), "wave_twice", labels=_listed(declared))
+        known, listed = set(map(plain_text, declared)), _listed(declared)
+        say.refuse_if(len(known) < len(list(declared)), "wave_twice", labels=listed)
         absent = [label for label in labels if plain_text(label) not in known]
-        say.refuse_if(absent, "wave_left_out", column=column, absent=_listed(absent), labels=_listed(declared))
+        say.refuse_if(absent, "wave_left_out", column=column, absent=_listed(absent), labels=listed)
         strange = [label for label in declared if plain_text(label) not in present]
         say.refuse_if(strange, "wave_unknown", strange=_listed(strange), column=column, labels=_listed(labels))
     elif len(labels) > 1:
-        spoken = {"the order of the categories": range(len(labels))} if getattr(waves.dtype, "ordered", False) else {}
+        spoken = {"the order of the categories": range(len(labels)) if getattr(waves.dtype, "ordered", False) else None}
         if dates is not None:
             days = pd.to_datetime(dates, errors="coerce", utc=True).groupby(waves.to_numpy()).median().reindex(labels)
             # a wave without a date, or two that share their median, leave the dates silent
@@ -92,12 +90,12 @@ def wave_order(
         spoken["the labels"] = _time_of_labels(labels)
         orders = {who: tuple(labels[i] for i in np.argsort(at)) for who, at in spoken.items() if at is not None}
         said = "; ".join(f"{who}: {_listed(order)}" for who, order in orders.items())
-        say.refuse_if(len(set(orders.values())) > 1, "contradicted", column=column, said=said)
+        say.refuse_if(len({*orders.values()}) > 1, "contradicted", column=column, said=said)
         silent = not orders and not set(map(plain_text, sources)) >= present
         say.refuse_if(silent, "unordered", column=column, labels=_listed(sorted(labels, key=str)))
         declared = next(iter(orders.values()), sources)
-    place = {plain_text(label): i for i, label in enumerate(declared or labels)}
-    return tuple(sorted(labels, key=lambda label: place[plain_text(label)]))
+    place = [plain_text(label) for label in declared or labels]
+    return tuple(sorted(labels, key=lambda label: place.index(plain_text(label))))
 
 
 def _listed(labels) -> str:
