@@ -145,6 +145,19 @@ def test_cdnow_sample_by_quarter_222_177_171_163_127_percent_are_active(cdnow_sa
     assert "active, not retained" in found.sentence()
 
 
+@pytest.mark.parametrize("period, length", [("week", "W"), ("month", "M"), ("quarter", "Q"), ("year", "Y")])
+def test_cohorts_by_any_period_are_those_of_pandas(period, length):
+    rows = pd.concat([BUYERS, BUYERS.assign(time=BUYERS["time"] + pd.Timedelta(400, "D"))])
+    found = cx.cohort_retention(rows, **PAID, period=period, since="2019-12-30").tidy()
+    at = rows["time"].dt.to_period(length)
+    pairs = pd.DataFrame({"customer": rows["customer"], "cohort": at.groupby(rows["customer"]).transform("min"), "at": at})
+    pairs = pairs.drop_duplicates()
+    age = pairs["at"].astype("int64") - pairs["cohort"].astype("int64")
+    active = pairs.groupby([pairs["cohort"].astype(str), age])["customer"].size()
+    wanted = [active.get((cohort, age), 0) for cohort, age in zip(found["cohort"], found["age"])]
+    assert found["active"].tolist() == wanted and found["active"].sum() > 100
+
+
 @pytest.mark.parametrize("until", ["2010-12-10", "2011-01-01"])  # the end of the record; after it fell silent
 def test_gift_shop_955_of_december_2009_stand_apart_and_december_2010_is_not_over(gift_shop, until):
     found = cx.cohort_retention(gift_shop, **PAID, until=until)
@@ -433,6 +446,7 @@ SPENT = pd.DataFrame({"month": ["2024-01", "2024-02"], "kind": "ads", "spent": [
 REFUSED = {
     "no since": (lambda: cx.acquisition(WON, BUYERS, **UNTIL, seed=1), "left-truncated, so the first payment"),
     "nobody new": (lambda: cx.acquisition(WON, BUYERS, **UNTIL, since="since", seed=1), "no customer's since lies in the record"),
+    "somebody twice": (lambda: cx.acquisition(pd.concat([WON.assign(since=START), WON[:1]]), BUYERS, **UNTIL, since="since", seed=1), "hold customer '0' in several rows"),
     "one period": (lambda: cx.cohort_retention(BUYERS[BUYERS["time"] < "2020-01-20"], **PAID, until="2020-01-31"), "fewer than two complete periods"),
     "no such date": (lambda: cx.cohort_retention(BUYERS, **PAID, until="soon"), "until='soon' is not a date"),
     "nothing before": (lambda: cx.cohort_retention(BUYERS, **PAID, until="2019-01-01"), "no payment before 2019-01-01"),
