@@ -32,7 +32,8 @@ ACTIVE = """SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, count(DIS
   date_diff('{period}', cohort, date_trunc('{period}', day)) AS age FROM days GROUP BY ALL ORDER BY cohort, age"""
 AGAIN = """, two AS (SELECT first, min(day) FILTER (day > first) AS second FROM days GROUP BY customer, first)
 SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort,
-  date_diff('day', first, coalesce(second, DATE '{end}')) AS days, (second IS NOT NULL)::INTEGER AS again, count(*) AS n FROM two GROUP BY ALL ORDER BY ALL"""
+  date_diff('day', first, coalesce(second, DATE '{end}')) AS days, (second IS NOT NULL)::INTEGER AS again, count(*) AS n
+FROM two GROUP BY ALL ORDER BY ALL"""
 INCOME = "SELECT customer, moment::DATE AS day, sum(net) AS amount FROM source GROUP BY ALL ORDER BY ALL"
 
 
