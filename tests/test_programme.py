@@ -474,6 +474,7 @@ REFUSED = {
     "few treated": (lambda: cx.difference_in_differences(SHOPS, treated=[0, 1, 2, 3], **ASKED), "4 units \\(shop\\) with the programme and 8 without"),
     "few others": (lambda: cx.difference_in_differences(SHOPS, treated=range(9), **ASKED), "at least 5 of each"),
     "unit unknown": (lambda: cx.difference_in_differences(SHOPS, treated=[99], **ASKED), "treated names 99, which shop never holds"),
+    "treated not named": (lambda: cx.difference_in_differences(SHOPS, **ASKED), "which column is the treated; name it with treated="),
     "treated unsaid": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["runs"].astype(float).where(SHOPS["shop"] != 7)), treated="runs", **ASKED), "runs says nothing of shop 7"),
     "treated in time": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["month"] > 3), treated="runs", **ASKED), "runs changes within shop 0; it must say where"),
     "outside": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"since": 40})), "since=40 lies outside the data, which run from 0 to 19"),

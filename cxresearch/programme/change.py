@@ -57,12 +57,12 @@ def start_in(cells, since) -> int:
 def starts_of(panel, cells, unit, treated, since, start) -> np.ndarray:
     """Return the place of each unit's first period with the programme (`start`, or as `since` says), or infinity."""
     names, column = cells["unit"].unique(), since if start is None else treated
-    if not isinstance(column, str):
+    if not isinstance(column, str | None):
         unknown = next((v for v in treated if v not in names), None)
         say.refuse_if(unknown is not None, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
         return np.where(pd.Series(names).isin(list(treated)), start, np.inf)
-    with relation(panel, "the panel", unit=unit, value=column) as (rows, _):
-        said = rows.filter("unit IS NOT NULL").aggregate("unit, min(value) AS value, count(DISTINCT value) AS many")
+    with relation(panel, "the panel", unit=unit, treated=column) as (rows, _):
+        said = rows.filter("unit IS NOT NULL").aggregate("unit, min(treated) AS value, count(DISTINCT treated) AS many")
         said = said.df().set_index("unit").reindex(names)
     for key, those in ("mixed_unit", said["many"] > 1), ("unsaid_unit", said["value"].isna() & (start is not None)):
         some = ", ".join(map(repr, said.index[those][:1]))
