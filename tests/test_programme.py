@@ -145,6 +145,19 @@ def test_cdnow_sample_by_quarter_222_177_171_163_127_percent_are_active(cdnow_sa
     assert "active, not retained" in found.sentence()
 
 
+@pytest.mark.parametrize("period, length", [("week", "W"), ("month", "M"), ("quarter", "Q"), ("year", "Y")])
+def test_cohorts_by_any_period_are_those_of_pandas(period, length):
+    rows = pd.concat([BUYERS, BUYERS.assign(time=BUYERS["time"] + pd.Timedelta(400, "D"))])
+    found = cx.cohort_retention(rows, **PAID, period=period, since="2019-12-30").tidy()
+    at = rows["time"].dt.to_period(length)
+    pairs = pd.DataFrame({"customer": rows["customer"], "cohort": at.groupby(rows["customer"]).transform("min"), "at": at})
+    pairs = pairs.drop_duplicates()
+    age = pairs["at"].astype("int64") - pairs["cohort"].astype("int64")
+    active = pairs.groupby([pairs["cohort"].astype(str), age])["customer"].size()
+    wanted = [active.get((cohort, age), 0) for cohort, age in zip(found["cohort"], found["age"])]
+    assert found["active"].tolist() == wanted and found["active"].sum() > 100
+
+
 @pytest.mark.parametrize("until", ["2010-12-10", "2011-01-01"])  # the end of the record; after it fell silent
 def test_gift_shop_955_of_december_2009_stand_apart_and_december_2010_is_not_over(gift_shop, until):
     found = cx.cohort_retention(gift_shop, **PAID, until=until)
@@ -433,6 +446,7 @@ SPENT = pd.DataFrame({"month": ["2024-01", "2024-02"], "kind": "ads", "spent": [
 REFUSED = {
     "no since": (lambda: cx.acquisition(WON, BUYERS, **UNTIL, seed=1), "left-truncated, so the first payment"),
     "nobody new": (lambda: cx.acquisition(WON, BUYERS, **UNTIL, since="since", seed=1), "no customer's since lies in the record"),
+    "somebody twice": (lambda: cx.acquisition(pd.concat([WON.assign(since=START), WON[:1]]), BUYERS, **UNTIL, since="since", seed=1), "hold customer '0' in several rows"),
     "one period": (lambda: cx.cohort_retention(BUYERS[BUYERS["time"] < "2020-01-20"], **PAID, until="2020-01-31"), "fewer than two complete periods"),
     "no such date": (lambda: cx.cohort_retention(BUYERS, **PAID, until="soon"), "until='soon' is not a date"),
     "nothing before": (lambda: cx.cohort_retention(BUYERS, **PAID, until="2019-01-01"), "no payment before 2019-01-01"),
@@ -460,6 +474,7 @@ REFUSED = {
     "few treated": (lambda: cx.difference_in_differences(SHOPS, treated=[0, 1, 2, 3], **ASKED), "4 units \\(shop\\) with the programme and 8 without"),
     "few others": (lambda: cx.difference_in_differences(SHOPS, treated=range(9), **ASKED), "at least 5 of each"),
     "unit unknown": (lambda: cx.difference_in_differences(SHOPS, treated=[99], **ASKED), "treated names 99, which shop never holds"),
+    "treated not named": (lambda: cx.difference_in_differences(SHOPS, **ASKED), "which column is the treated; name it with treated="),
     "treated unsaid": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["runs"].astype(float).where(SHOPS["shop"] != 7)), treated="runs", **ASKED), "runs says nothing of shop 7"),
     "treated in time": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["month"] > 3), treated="runs", **ASKED), "runs changes within shop 0; it must say where"),
     "outside": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"since": 40})), "since=40 lies outside the data, which run from 0 to 19"),

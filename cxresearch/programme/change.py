@@ -23,9 +23,7 @@ GRID = np.linspace(-0.9, 0.98, 95)  # of the correlation of neighbours
 
 
 def read_panel(panel, outcome, unit, period, more=(), every=None) -> tuple:
-    """Return what is known of a panel, what its outcome is called, and cells: by unit (None: one for all) and period
-    the means of outcome `y` and of `more`, `amount1`..., weight and persons; `t` is the place of the period in time.
-    """
+    """Return the panel, its outcome's label, and cells: means `y`, `amount1`... (of `more`) by unit and period `t`."""
     say.refuse_if(outcome is None, "no_outcome")
     about = panel if isinstance(panel, Survey) else as_table(panel)
     values = {f"amount{i}": column for i, column in enumerate((outcome, *more))}
@@ -57,16 +55,14 @@ def start_in(cells, since) -> int:
 
 
 def starts_of(panel, cells, unit, treated, since, start) -> np.ndarray:
-    """Return for each unit the place of its first period with the programme: `start`, or as the column `since` says;
-    infinite where it never runs.
-    """
+    """Return the place of each unit's first period with the programme (`start`, or as `since` says), or infinity."""
     names, column = cells["unit"].unique(), since if start is None else treated
-    if not isinstance(column, str):
+    if not isinstance(column, str | None):
         unknown = next((v for v in treated if v not in names), None)
         say.refuse_if(unknown is not None, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
         return np.where(pd.Series(names).isin(list(treated)), start, np.inf)
-    with relation(panel, "the panel", unit=unit, value=column) as (rows, _):
-        said = rows.filter("unit IS NOT NULL").aggregate("unit, min(value) AS value, count(DISTINCT value) AS many")
+    with relation(panel, "the panel", unit=unit, treated=column) as (rows, _):
+        said = rows.filter("unit IS NOT NULL").aggregate("unit, min(treated) AS value, count(DISTINCT treated) AS many")
         said = said.df().set_index("unit").reindex(names)
     for key, those in ("mixed_unit", said["many"] > 1), ("unsaid_unit", said["value"].isna() & (start is not None)):
         some = ", ".join(map(repr, said.index[those][:1]))
@@ -166,9 +162,7 @@ def interrupted_series(
 
 
 def two_way(cells, columns, confidence=0.95):
-    """Return the statsmodels fit of y on columns within units and periods; of the first estimate, ends and p by CR2
-    with Bell & McCaffrey's degrees of freedom, clusters being units; its error.
-    """
+    """Return the statsmodels fit of y within units and periods, the first estimate with ends and p (CR2), its error."""
     from statsmodels.regression.linear_model import WLS
 
     weights, code = cells["weight"].to_numpy(), pd.factorize(cells["unit"])[0]
@@ -286,9 +280,7 @@ def difference_in_differences(
 
 
 def _at_once(cells, starts, draws, min_base, confidence) -> tuple:
-    """Return rows, doubts, sentences, checks and tables of a programme that began everywhere at one time, and what
-    before and after alone say.
-    """
+    """Return rows, doubts, sentences, checks, tables of a programme of one start; what before and after alone say."""
     group, start, code = np.isfinite(starts), int(starts.min()), pd.factorize(cells["unit"])[0]
     runs, before = group[code], np.arange(cells["t"].max() + 1)[:, None] < start
     controls = cells.filter(like="amount").to_numpy(dtype=float)

@@ -28,11 +28,12 @@ RATIOS = {  # what is divided (a role of costs; all of them) by which count; its
 UNITLESS, MONTH = ("cost_of_sale", "clv_to_cac"), 365.25 / 12  # days
 FIRSTS = """SELECT customer, min(moment) FILTER (value IS NOT NULL) AS _first, arg_min(value, moment) AS _order,
   sum(net) AS _revenue FROM source GROUP BY customer HAVING count(value) > 0 ORDER BY customer"""
-ACTIVE = """SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, date_diff('{period}', first, day) AS age,
-  count(DISTINCT customer) AS active FROM days GROUP BY ALL ORDER BY ALL"""
+ACTIVE = """SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort, count(DISTINCT customer) AS active,
+  date_diff('{period}', cohort, date_trunc('{period}', day)) AS age FROM days GROUP BY ALL ORDER BY cohort, age"""
 AGAIN = """, two AS (SELECT first, min(day) FILTER (day > first) AS second FROM days GROUP BY customer, first)
 SELECT date_trunc('{period}', first)::TIMESTAMP AS cohort,
-  date_diff('day', first, coalesce(second, DATE '{end}')) AS days, (second IS NOT NULL)::INTEGER AS again, count(*) AS n FROM two GROUP BY ALL ORDER BY ALL"""
+  date_diff('day', first, coalesce(second, DATE '{end}')) AS days, (second IS NOT NULL)::INTEGER AS again, count(*) AS n
+FROM two GROUP BY ALL ORDER BY ALL"""
 INCOME = "SELECT customer, moment::DATE AS day, sum(net) AS amount FROM source GROUP BY ALL ORDER BY ALL"
 
 
@@ -65,7 +66,10 @@ def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.
     recent = joined.between(begin.normalize(), end, inclusive="left").to_numpy()
     record = dict(since=since, first=begin.date(), last=end.date(), latest=joined.max())
     say.refuse_if(not recent.any(), "nobody_new", **record)
-    return survey.table.assign(_id=ids_of(survey.table[customer]), since=joined), recent
+    ids = ids_of(survey.table[customer])
+    twice = ", ".join(map(repr, ids[ids.duplicated()][:1]))
+    say.refuse_if(twice, "twice", customer=customer, value=twice)
+    return survey.table.assign(_id=ids, since=joined), recent
 
 
 def acquisition(

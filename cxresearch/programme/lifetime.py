@@ -124,9 +124,7 @@ def slope(total, theta, step: float = 1e-4) -> np.ndarray:
 
 
 class Fitted:
-    """A model fitted to customers by maximum likelihood, alike ones as one cell: ``theta``, ``loglik``, ``influence``
-    (n, p) of customers on the logs of theta, none on what stands at its bound.
-    """
+    """A model fitted by maximum likelihood to cells of alike customers; `influence` (n, p) is theirs on log theta."""
 
     def __init__(self, name: str, x, t, T):
         alike = pd.DataFrame({"x": x, "t": t, "T": T}).groupby(["x", "t", "T"])
@@ -153,7 +151,7 @@ class Fitted:
             log[free] -= move if np.abs(move).max() < 0.1 else 0.0
         self.theta = np.exp(log)
         loglik, slopes = scores(self.theta, *self.cells)
-        self.loglik, influence = float(counts @ loglik), np.zeros_like(slopes)
+        self.loglik, influence = float(counts @ loglik), np.zeros_like(slopes)  # none on what stands at its bound
         influence[:, free] = (slopes * self.theta)[:, free] @ np.linalg.inv(n * hessian)
         self.influence = influence[self.cell]
 
@@ -177,9 +175,7 @@ class Lifetime(Statement):
     customers: pd.DataFrame = None
 
     def augment(self, table, *, customer: str) -> Survey:
-        """Return customers with ``expected`` purchases over the horizon, ``alive`` and ``clv``, missing where it is not
-        established; ``alive`` is missing for those who bought once: the model says 1 of each and cannot know.
-        """
+        """Return customers with ``expected`` purchases, ``alive`` (missing for who bought once) and ``clv``."""
         survey = as_survey(table)
         told = self.customers.assign(_id=ids_of(self.customers["customer"])).drop(columns="customer")
         rows = survey.table.assign(_id=ids_of(survey.table[customer]))

@@ -21,9 +21,7 @@ DAYS = """WITH days AS (SELECT customer, moment::DATE AS day, min(moment::DATE) 
 
 
 def statement(keys, known, confidence, *question, source, found, figure=None, kind=Statement, **more):
-    """Return what is told of a question. `found`: its checks, name=(value, ok) or (value, ok, level), named and limited
-    in words; rows without n are hidden; `figure` may be options of `lines`, whose axes are words, too.
-    """
+    """Return what is told; `found`: checks, name=(value, ok) or with level; `figure` may be options of `lines`."""
     table, further = question[3], more.get("further", {})
     named = {term: say["name_" + term] for term in table.iloc[:, 0] if f"name_{term}" in say}
     hidden = sum(int(part["n"].isna().sum()) for part in (table, *further.values()) if "n" in part)
@@ -49,9 +47,7 @@ def elapsed(start, end, period: str) -> int:
 
 @contextmanager
 def relation(table, where: str, **columns):
-    """Yield the relation over a table, its columns called by their roles, and those columns, as named or as the table
-    says; `time` and `amount...` are read, or refused.
-    """
+    """Yield the relation over a table, its columns (named, or as it says) called by their roles, and those columns."""
     about = table if isinstance(table, Survey) else as_table(table)
     columns = {role: column or about.roles.get(role) for role, column in columns.items()}
     lacking = next((role for role, column in columns.items() if column is None), None)
@@ -66,9 +62,7 @@ def relation(table, where: str, **columns):
 
 @contextmanager
 def payments(transactions, until, period=None, **given):
-    """Yield `ask`, which answers SQL on each customer's payments of one moment (`net`, and `value` without returns)
-    before `until`, by default the day after the last; the end, of complete periods where a period is given; checks.
-    """
+    """Yield `ask`, which answers SQL on orders, `source` (payments of one moment), or on `days`, and their end."""
     events = as_table(transactions)
     with relation(events, "transactions", **given) as (rows, columns):
         require_one_id_type(events.data, columns["customer"])
@@ -76,7 +70,7 @@ def payments(transactions, until, period=None, **given):
         last, n = paid.aggregate("max(time)::DATE + 1, count(*)").fetchall()[0]
         lost = rows.count("*").fetchall()[0][0] - n
         say.refuse_if(not n, "no_payment", until=until)
-        end = moment("until", last if until is None else until)
+        end = moment("until", last if until is None else until)  # the day after the last
         sums = "customer, time AS moment, sum(amount) AS net, sum(amount) FILTER (amount >= 0) AS value"
         paid = paid.filter(f"time < TIMESTAMP '{end}'").aggregate(sums)
         ask = lambda sql, end=end, **of: paid.query("source", (DAYS + sql).format(end=end, **of)).df()  # noqa: E731
