@@ -12,7 +12,7 @@ from cxresearch import open_study
 from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.privacy import pseudonymise, study_key
-from cxresearch.study.codes import Writing, code_key, dates, names
+from cxresearch.study.codes import Cells, Writing, code_key, dates
 
 AIRPORT = """
 title: Airport
@@ -86,8 +86,8 @@ def test_missing_and_not_applicable_are_different_and_names_are_names(airport, c
 def test_ids_keep_leading_zeros_and_whole_floats_equal_whole_numbers(airport):
     ids = airport.read("responses").table["customer"]
     assert ids.tolist()[:2] == ["007", "17"] and pd.isna(ids.iloc[2])
-    assert names(pd.Series([17.0, np.nan])).tolist()[0] == "17"
-    assert names(pd.Series([2**60 + 1])).tolist() == [str(2**60 + 1)]
+    assert Cells(pd.Series([17.0, np.nan])).names.tolist() == ["17"]
+    assert Cells(pd.Series([2**60 + 1])).names.tolist() == [str(2**60 + 1)]
 
 
 def test_revenue_follows_the_declared_decisions(airport):
