@@ -368,7 +368,7 @@ def test_a_code_and_a_pattern_answer_what_is_only_guessed(tmp_path):
     ("    codes: {9: missing}\n    confirmed: {codes: false}\n", RATED.replace("driver}", "driver, confirmed: false}"),
      "line 6: tables.responses.codes (9: missing)\nstudy.yml, line 9: item q1 (role driver; scale 1 to 5; missing 9 (1 rows))"),
     ("", '      "q*": {scale: [1, 9]}\n      "q[12]": {confirmed: false}\n      q1: {role: driver}\n      q3:\n        confirmed: false\n      q2:\n'
-     "        role: driver\n        confirmed: false\n", "line 8: item q1 (role driver; scale 1 to 9)\nstudy.yml, line 14: item q2 (role driver"),
+     "        role: driver\n        confirmed: false\n", "line 8: item q1 (role driver; scale 1 to 9)\nstudy.yml, line 12: item q2 (role driver"),
 ])  # fmt: skip
 def test_what_is_said_of_many_items_matches_some(tmp_path, table, items, told):
     with pytest.raises(StudyProblem, match=re.escape(told)):

@@ -315,7 +315,7 @@ class Study:
             says, lines = "; ".join(schema.decisions(item, coded)) or "label", self._document.lines
             patterns = (path[-2] for path in reversed(lines) if path[:-2] == of and path[-1] == "confirmed")
             by = key if (*of, key, "confirmed") in lines else next(p for p in patterns if fnmatchcase(key, p))
-            found.append(((*of, by, "confirmed"), f"item {key}", says, bool(counts or own)))
+            found.append(((*of, by), f"item {key}", says, bool(counts or own)))
         return [Guess(self._document.place(place), what, f"({says})", counts) for place, what, says, counts in found]
 
     def _require_decided(self, *names: str) -> None:
