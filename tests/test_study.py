@@ -12,7 +12,7 @@ from cxresearch import open_study
 from cxresearch.cli import main
 from cxresearch.errors import StudyProblem
 from cxresearch.privacy import pseudonymise, study_key
-from cxresearch.study.codes import Writing, code_key, dates, names
+from cxresearch.study.codes import Cells, Writing, code_key, dates
 
 AIRPORT = """
 title: Airport
@@ -86,8 +86,8 @@ def test_missing_and_not_applicable_are_different_and_names_are_names(airport, c
 def test_ids_keep_leading_zeros_and_whole_floats_equal_whole_numbers(airport):
     ids = airport.read("responses").table["customer"]
     assert ids.tolist()[:2] == ["007", "17"] and pd.isna(ids.iloc[2])
-    assert names(pd.Series([17.0, np.nan])).tolist()[0] == "17"
-    assert names(pd.Series([2**60 + 1])).tolist() == [str(2**60 + 1)]
+    assert Cells(pd.Series([17.0, np.nan])).names.tolist() == ["17"]
+    assert Cells(pd.Series([2**60 + 1])).names.tolist() == [str(2**60 + 1)]
 
 
 def test_revenue_follows_the_declared_decisions(airport):
@@ -368,7 +368,7 @@ def test_a_code_and_a_pattern_answer_what_is_only_guessed(tmp_path):
     ("    codes: {9: missing}\n    confirmed: {codes: false}\n", RATED.replace("driver}", "driver, confirmed: false}"),
      "line 6: tables.responses.codes (9: missing)\nstudy.yml, line 9: item q1 (role driver; scale 1 to 5; missing 9 (1 rows))"),
     ("", '      "q*": {scale: [1, 9]}\n      "q[12]": {confirmed: false}\n      q1: {role: driver}\n      q3:\n        confirmed: false\n      q2:\n'
-     "        role: driver\n        confirmed: false\n", "line 8: item q1 (role driver; scale 1 to 9)\nstudy.yml, line 14: item q2 (role driver"),
+     "        role: driver\n        confirmed: false\n", "line 8: item q1 (role driver; scale 1 to 9)\nstudy.yml, line 12: item q2 (role driver"),
 ])  # fmt: skip
 def test_what_is_said_of_many_items_matches_some(tmp_path, table, items, told):
     with pytest.raises(StudyProblem, match=re.escape(told)):

@@ -1,7 +1,6 @@
 """What a stored value means: numbers in text, codes of skipped and of not applicable answers, labels, dates.
 
-Each function takes one column as stored and returns one column, or says what stands in the way (`Refused`).
-Work is done on the distinct values, so that a million answers on eleven points cost eleven comparisons.
+A column is read by its distinct values, or what stands in the way is said (`Refused`).
 """
 
 import re
@@ -19,10 +18,9 @@ from cxresearch.study.schema import Item
 
 # A code with a leading zero, or with more digits than a float holds, is a name and not a number.
 PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?")
-YES, NO = {"1", "1.0", "true", "yes", "y", "t"}, {"0", "0.0", "false", "no", "n", "f"}
+YES, NO = ("1", "true", "yes", "y", "t"), ("0", "false", "no", "n", "f")
 DAY_FIRST, ISO_DATE = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})((?:[ T].*)?)", r"\d{4}-\d{2}(?:-\d{2}.*)?"
-# What form tools write: 2025/02/03 4:15:07 PM GMT+2; year first is plain, whatever stands between.
-# Half a day has the hours 1 to 12: 0:30 PM would be read as half past twelve.
+# What form tools write: 2025/02/03 4:15:07 PM GMT+2. Half a day has the hours 1 to 12: 0:30 PM is no half past twelve.
 CLOCK = r"(?:\d{1,2}:\d\d(?::\d\d)?|(?:0?[1-9]|1[0-2]):\d\d(?::\d\d)? [AP]M)"
 YEAR_FIRST = rf"\d{{4}}([/.])\d{{1,2}}\1\d{{1,2}}(?: {CLOCK}(?: (?:GMT|UTC)(?:[+-]\d{{1,2}})?)?)?"
 EXAMPLES, ENOUGH = 5, 20  # cells that are shown; answers among which a missing 0 says something about the coding
@@ -113,10 +111,7 @@ class Cells:
 
     def rows(self, of_values: pd.Series, gap=np.nan) -> pd.Series:
         """Return one value per row from one per distinct value; `gap` where the cell is missing."""
-        extended = isinstance(of_values.dtype, pd.api.extensions.ExtensionDtype)
-        stored = of_values.array if extended else of_values.to_numpy()
-        found = pd.api.extensions.take(stored, self.positions, allow_fill=True, fill_value=gap)
-        return pd.Series(found, index=self.column.index)
+        return of_values.reindex(self.positions, fill_value=gap).set_axis(self.column.index)
 
     @cached_property
     def text(self) -> pd.Series:
@@ -152,16 +147,11 @@ class Cells:
             refuse_cells(self.column if shown is None else self.rows(shown), self.rows(where, False), sentence, **known)
 
     def amounts(self, codes: Sequence[str] = (), currency: str | None = None) -> tuple[pd.Series, dict[str, int]]:
-        """Return money as `numbers`, but signs of one currency are taken off, and brackets are a minus.
-
-        Also what was done -> in how many rows.
-        """
+        """Return money as `numbers`, without signs of one currency, brackets a minus; what was done -> in how many."""
         other = self.numbers.isna() & ~self.blank(codes)
         if not other.any():
             return self.numbers, {}
-        bare = pd.DataFrame(
-            map(bare_amount, self.text[other]), index=other[other].index, columns=["text", "sign", "below"]
-        )
+        bare = pd.DataFrame(map(bare_amount, self.text[other]), other.index[other], ["text", "sign", "below"])
         bare["value"] = self.writing.parsed(bare["text"].astype("str"))
         bare = bare.assign(n=np.bincount(self.positions[self.positions >= 0])[bare.index]).dropna()
         met = bare[bare["sign"] != ""].groupby("sign")["n"].sum()
@@ -175,7 +165,7 @@ class Cells:
         return self.numbers.fillna(bare["value"]), told
 
     def advice(self, codes: Sequence[str]) -> str:
-        """Return what to declare so that every cell is a number, or nothing where no way of writing numbers does that."""
+        """Return what to declare so that every cell is a number, or nothing where no way of writing does that."""
         text, own = self.text[~self.blank(codes)].map(lambda cell: bare_amount(cell)[0]), self.writing
         signs = dict.fromkeys((own.decimal, ".", ","))
         ways = [Writing(d, t) for t in (own.thousands, *THOUSANDS) for d in signs if t != d]
@@ -210,6 +200,13 @@ class Cells:
         self.refuse(nps & found.notna() & (found % 1 != 0), "fractional", found, key=key)
         return self.rows(found)
 
+    def flags(self) -> pd.Series:
+        """Return yes and no (1 and 0, true and false) as booleans; nullable where some are blank."""
+        meaning = self.names.str.casefold().map({**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)})
+        self.refuse(meaning.isna() & self.names.notna(), "no flag")
+        found = self.rows(meaning)
+        return found.astype("boolean" if found.isna().any() else bool)
+
     def categories(self, item: Item, key: str) -> dict[str, pd.Series]:
         """Return words, or cells as they are stored, and where they are applicable.
 
@@ -237,9 +234,8 @@ class Cells:
             kept = kept.astype(float if kept.isna().any() else int)
         found = {key: kept}
         for choice, code in item.choices(key).items():
-            found[choice] = self.rows(
-                pd.Series([float(code_key(code) in c) if c else np.nan for c in chosen], dtype=float)
-            )
+            held = [float(code_key(code) in c) if c else np.nan for c in chosen]
+            found[choice] = self.rows(pd.Series(held, dtype=float))
         if item.not_applicable:
             absent = pd.Series([not c and any(k in never for k in cell) for c, cell in zip(chosen, cells)], dtype=bool)
             found[f"{key}_met"] = ~self.rows(absent, False)
@@ -257,22 +253,6 @@ def require_same_codes(said: Mapping[float | str, str], item: Item, key: str) ->
         shown = ", ".join(f"{code:g}: {words[code]!r}" for code in other[:EXAMPLES])
         meant = ", ".join(f"{code:g}: {number}" for code, number in list(numbered.items())[:3])
         raise Refused(say("other labels", shown=shown, meant=meant, key=key))
-
-
-def names(column: pd.Series) -> pd.Series:
-    """Return a column of names (ids, waves, strata) as text: leading zeros stay, '17.0' is '17', blank is missing."""
-    cells = Cells(column)
-    return cells.rows(cells.names)
-
-
-def flags(column: pd.Series) -> pd.Series:
-    """Return yes and no (1 and 0, true and false) as booleans; nullable where some are blank."""
-    cells = Cells(column)
-    folded = pd.Series([str(v).strip().casefold() for v in cells.values], dtype=object)
-    meaning = folded.map({**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)})
-    cells.refuse(meaning.isna() & (folded != ""), "no flag")
-    found = cells.rows(meaning)
-    return found.astype("boolean") if found.isna().any() else found.astype(bool)
 
 
 def dates(column: pd.Series, writing: Writing = PLAIN) -> pd.Series:
@@ -322,11 +302,9 @@ def count(n: int, noun: str) -> str:
 
 def listing(counts: pd.Series) -> str:
     """Return the most frequent values with their counts: ``11: 84, 12: 3``; text in quotes."""
-
-    def shown(value) -> str:
-        if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
-            return f"{value:g}"
-        return repr(text if len(text := str(value)) <= 30 else text[:29] + "…")
-
-    order = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))
-    return ", ".join(f"{shown(value)}: {n}" for value, n in order[:EXAMPLES]) + ", ..." * (len(order) > EXAMPLES)
+    order, shown = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0]))), []
+    for value, n in order[:EXAMPLES]:
+        is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        text = str(value) if len(str(value)) <= 30 else str(value)[:29] + "…"
+        shown.append(f"{value:g}: {n}" if is_number else f"{text!r}: {n}")
+    return ", ".join(shown) + ", ..." * (len(order) > EXAMPLES)

@@ -47,8 +47,7 @@ class Document(NamedTuple):
 def refuse(problems: Iterable[str], shown: int = 20) -> None:
     """Raise `StudyProblem` with each of `problems` on a line, if there are any."""
     if found := list(problems):
-        more = [f"and {len(found) - shown} more"] if len(found) > shown else []
-        raise StudyProblem("\n".join([*found[:shown], *more]))
+        raise StudyProblem("\n".join(found[:shown] + [f"and {len(found) - shown} more"] * (len(found) > shown)))
 
 
 def read_document(path: Path) -> Document:

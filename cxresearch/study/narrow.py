@@ -1,16 +1,16 @@
 """One part of a study: the rows of one market, one wave, or both.
 
 ``open_study("study.yml?market=North")`` gives the study with every table narrowed to that market. A table that has the
-columns keeps the rows with these values, one without them the rows of the customers whom the values belong to, according
-to the first of customers, responses, transactions and interactions that has all of the columns; one that has neither
-(employees, costs) is not part of it. A column of ids, of what people wrote or of contacts would name persons, and a value
-that few people share points at them: the first is refused, the second counted, and no message repeats a value.
+columns keeps the rows with these values, one without them the rows of the customers whom the values belong to, by the
+first of customers, responses, transactions and interactions that has all of the columns; one that has neither is not
+part of it. Columns of ids, of what people wrote or of contacts would name persons, and values that few people share
+point at them: the first are refused, the second counted, and no message repeats a value.
 """
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pandas as pd
 
@@ -20,8 +20,7 @@ from cxresearch.privacy.identifiers import PEOPLE, header_words
 from cxresearch.study.codes import Cells
 from cxresearch.study.document import say
 
-HOLDERS = ("customers", "responses", "transactions", "interactions")
-CUSTOMER = "customer"
+CUSTOMER, HOLDERS = "customer", ("customers", "responses", "transactions", "interactions")
 NUMBERED = {"id", "ids", "no", "nr", "num", "number", "key", "code", "uuid", "guid"}  # agent_no, customerKey
 Only = tuple[tuple[str, str], ...]  # column, value
 
@@ -39,8 +38,7 @@ def split_reference(reference: str | Path) -> tuple[Path, Only]:
 
 def reference_to(file: str | Path, only: Only) -> str:
     """Return what `split_reference` reads; any character of a value is safe in it."""
-    asked = "&".join(f"{quote(column, safe='')}={quote(value, safe='')}" for column, value in only)
-    return f"{os.fspath(file)}?{asked}" if only else os.fspath(file)
+    return f"{os.fspath(file)}?{urlencode(only, safe='', quote_via=quote)}" if only else os.fspath(file)
 
 
 def as_words(column: pd.Series) -> pd.Series:
@@ -81,15 +79,12 @@ def homes_of(opened, *columns: str) -> list[str]:
 
 
 def require_groups(opened, columns: Sequence[str]) -> None:
-    """Raise `StudyProblem` for a column that no table has, or one declared to hold, or made of, what belongs to a person.
-
-    A header of ids in one table of the study is one in all.
-    """
+    """Raise `StudyProblem` for a column that no table has, or that holds, or is made of, what is a person's."""
     known, guarded = sorted({column for names in opened.column_names.values() for column in names}), {}
     if unknown := next((column for column in columns if column not in known), None):
         near = f"{nearest(unknown, known)}; there are {', '.join(known)}"
         raise StudyProblem(f"{opened.path.name} has no column {unknown!r}{near}")
-    for table in map(opened.declaration, opened.table_names):  # header -> what no report may be divided by
+    for table in map(opened.declaration, opened.table_names):  # header, of any table -> why it divides nobody
         personal = [key for key, item in table.items.items() if item.personal]
         guarded |= dict.fromkeys(table.headers(*personal), "what names a person (personal: true)")
         guarded |= dict.fromkeys(table.headers(*table.text_columns), "what people wrote")
@@ -146,10 +141,7 @@ def people_with(opened, *columns: str) -> pd.Series:
 
 
 def require_group(opened, name: str, only: Only) -> None:
-    """Refuse a part of the whole study that names somebody: a column of contacts, fewer people than the minimum base.
-
-    These in table `name`, without telling whether it is empty, and where beside the whole another part could be told.
-    """
+    """Refuse a part that names somebody: by contacts, by few (or none) in table `name`, or by what is left."""
     asked, base = tuple(dict(only)), opened.min_base
     require_no_contacts(opened, asked)
     for column, value in only:

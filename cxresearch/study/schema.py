@@ -115,12 +115,9 @@ def a_time_format(written: str) -> str:  # that says when, a month at least, and
 
 def header_rows(value):
     rows = [] if value == "none" else listed(value)
-    known = rows if isinstance(rows, list) else []
-    wrong = {
-        "options without questions": "option" in known and "question" not in known,
-        "header row twice": any(known.count(row) > 1 for row in HEADERS if row != "ignore"),
-    }
-    complain(wrong, rows=", ".join(map(str, known)))
+    told = [str(row) for row in rows or ()]
+    complain({"options without questions": "option" in told and "question" not in told})
+    complain({"header row twice": any(told.count(row) > 1 for row in {*HEADERS} - {"ignore"})}, rows=", ".join(told))
     return rows
 
 
@@ -131,12 +128,10 @@ def each_once(waves: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Column(NamedTuple):
-    """How a column of a table is read; of one that is declared, its name, what asks for it and what is said of it, too."""
+    """How a column is read; of one that is declared, its name, what asks for it and what is said of it, too."""
 
     kind: Literal["names", "flags", "moments", "number", "weight", "money", "item"]
-    blank: Literal["kept", "refused", "dropped"] = (
-        "kept"  # dropped where the table says ``missing: drop``, else refused
-    )
+    blank: Literal["kept", "refused", "dropped"] = "kept"  # dropped: left out if ``missing: drop`` is declared
     name: str = ""
     asked_by: str = ""
     said: "str | Item | Revenue" = ""
@@ -147,33 +142,25 @@ class Column(NamedTuple):
         at = self.said if isinstance(self.said, str) else self.said.column
         return at if isinstance(at, dict) else {None: at or self.name}
 
-    def header(self, wave: str | None) -> str | None:
-        """Return the header in a wave; None where it was not asked."""
+    def header(self, wave: str | None) -> str | None:  # None where it was not asked
         return self.headers.get(None, self.headers.get(wave))
 
 
 Code = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
-Codes, Words, Roles = several(Code), several(str), several(Role)
-# One: what does not fit it is counted and shown.
-Encodings = several(Annotated[str, AfterValidator(an_encoding)], most=1)
+Codes, Words = several(Code), several(str)
 Decimal = Literal[".", ","]
 Thousands = read_by(one_sign, Literal[" ", ".", ",", "'"], str)
 TimeFormat = Annotated[str, AfterValidator(a_time_format)]
-Headers = read_by(header_rows, tuple[Literal[HEADERS], ...], str | list[str])
-# A text is split as a shell would, but no shell reads it.
-Command = read_by(lambda v: shlex.split(v) if isinstance(v, str) else v, tuple[str, ...], str | list[str])
 Meaning = Annotated[Literal["missing", "not applicable"], BeforeValidator(lambda code: str(code).replace("_", " "))]
 OnProblem, Drop = Literal["keep", "zero", "drop", "error"], Literal["drop", "error"]
-# Columns of a table that may be left out, and that every table of a kind has.
 Name = Annotated[str | None, Column("names")]
 Id = Annotated[str | None, Column("names", "refused")]
 Number = Annotated[str | None, Column("number")]
 Weight = Annotated[str | None, Column("weight", "refused")]
 Moment = Annotated[str | None, Column("moments")]
-OPTIONAL = (Name, Id, Number, Weight, Moment)
+Text = str | None
+OPTIONAL = (Name, Id, Number, Weight, Moment, Text)
 KeyColumn, Time = Annotated[str, Column("names", "refused")], Annotated[str, Column("moments", "dropped")]
-
-# -- the models ------------------------------------------------------------------------------------------------------
 
 
 class Section(BaseModel):
@@ -190,7 +177,7 @@ class Item(Section):
     not_applicable: Codes = ()
     values: dict[str, float] = Field(default_factory=dict)
     multiple: Annotated[str, AfterValidator(one_character)] | None = None
-    role: Roles = ()
+    role: several(Role) = ()
     kind: Literal["service", "product", "price", "digital", "personal", "emotion"] | None = None
     label: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
@@ -227,7 +214,7 @@ class Item(Section):
         return [key, *([f"{key}_met"] if self.not_applicable else ()), *self.choices(key)]
 
     def coded(self, codes: dict[str, str]) -> "Item":
-        """Return a rating with the codes of its table, but for those that it speaks of or that are answers on its scale."""
+        """Return a rating with the codes of its table that it does not speak of and that lie off its scale."""
         known, (low, high) = {*self.aside, *self.values}, self.scale or (-math.inf, math.inf)
         off = [c for c in codes if c not in known and not (NUMBER.fullmatch(c) and low <= float(c) <= high)]
         more = {w: [c for c in off if self.scale and codes[c] == w.replace("_", " ")] for w in ASIDE}
@@ -272,13 +259,13 @@ class Table(Section):
     unique: ClassVar[tuple[str, ...]] = ()
 
     source: str | None = None
-    encoding: Encodings = ()
+    encoding: several(Annotated[str, AfterValidator(an_encoding)], most=1) = ()  # what does not fit it is counted
     encoding_errors: Literal["strict", "replace"] = "strict"
     separator: Annotated[str, AfterValidator(lambda sign: one_character(sign, WHITESPACE))] = ","
     decimal: Decimal = "."
     thousands: Thousands | None = None
     sheet: str | None = None
-    header: Headers = ("name",)
+    header: read_by(header_rows, tuple[Literal[HEADERS], ...], str | list[str]) = ("name",)
     records: str | None = None
     database: Annotated[str, AfterValidator(without_password)] | None = None
     query: str | None = None
@@ -296,18 +283,18 @@ class Table(Section):
 
     def declared(self) -> list[Column]:
         """Return the columns and items that are declared."""
-        fields = [
-            (c, type(self).model_fields[c].alias or c, reads, getattr(self, c)) for c, reads in self.columns.items()
-        ]
-        found = [reads._replace(name=c, asked_by=key, said=said) for c, key, reads, said in fields if said is not None]
-        return found + [Column("item", name=k, asked_by=f"item {k}", said=item) for k, item in self.items.items()]
+        keys = {name: field.alias or name for name, field in type(self).model_fields.items()}
+        of = [reads._replace(name=c, asked_by=keys[c], said=getattr(self, c)) for c, reads in self.columns.items()]
+        items = [Column("item", name=k, asked_by=f"item {k}", said=item) for k, item in self.items.items()]
+        return [column for column in of if column.said is not None] + items
 
     @property
-    def named(self) -> list[str]:
-        """The columns that the table will have, without its items."""
-        return [c for c in self.columns if getattr(self, c) is not None] + ["wave"] * bool(
-            getattr(self, "sources", None)
+    def column_names(self) -> list[str]:
+        """The columns that the table will have."""
+        found = [c for c in self.columns if getattr(self, c) is not None] + ["wave"] * bool(
+            getattr(self, "sources", ())
         )
+        return found + [column for key, item in self.items.items() for column in item.columns(key)]
 
     @property
     def id_columns(self) -> list[str]:
@@ -331,10 +318,7 @@ class Table(Section):
     @model_validator(mode="before")
     @classmethod
     def _spread(cls, typed):
-        """Give each item what the patterns that its key matches say of it and itself does not; the last of them wins.
-
-        What it only guesses (``confirmed: false``) gives way to a confirmed pattern, and to the codes of ratings.
-        """
+        """Give items what patterns say and they do not, the last first; a guess yields to confirmed ones and codes."""
         items = typed.get("items") if isinstance(typed, dict) else None
         if not isinstance(items, dict):
             return typed
@@ -370,7 +354,7 @@ class Table(Section):
         for key in self.confirmed:
             complain({"confirmed": key not in keys}, key=repr(key), near=nearest(key, keys))
         self.items.update({key: item.coded(self.codes) for key, item in self.items.items()})
-        times = Counter([*self.columns, *(column for key, item in self.items.items() for column in item.columns(key))])
+        times = Counter([*self.columns, *(c for key, item in self.items.items() for c in item.columns(key))])
         for key, item in self.items.items():
             own = say("item key beside", key=key) if key in keys else ""
             complain({"item key": not key.isidentifier(), "item key taken": times[key] > 1}, key=repr(key), own=own)
@@ -380,103 +364,75 @@ class Table(Section):
         return self
 
 
-def table(name: str, *unique: str, **columns) -> type[Table]:
-    """Return the model of a table: the columns that tell a row from others; column -> its type, and a default."""
-    fields = {
-        c: kind if isinstance(kind, tuple) else (kind, None if kind in OPTIONAL else ...) for c, kind in columns.items()
-    }
-    model = create_model(name, __base__=Table, __module__=__name__, **fields)
-    model.unique = unique
-    model.columns = {c: m for c, field in model.model_fields.items() for m in field.metadata if isinstance(m, Column)}
+def section(name: str, base: type[Section] = Section, unique: tuple[str, ...] = (), **fields):
+    """Return a model: key -> its type, and what it is by default; `unique` columns of a table tell its rows apart."""
+    pairs = {k: f if isinstance(f, tuple) else (f, None if f in OPTIONAL else ...) for k, f in fields.items()}
+    model = create_model(name, __base__=base, __module__=__name__, **pairs)
+    if base is Table:
+        read = {key: [m for m in field.metadata if isinstance(m, Column)] for key, field in model.model_fields.items()}
+        model.unique, model.columns = unique, {key: reads[0] for key, reads in read.items() if reads}
     return model
 
 
-Responses = table(
-    "Responses", "respondent", "wave", sources=(dict[str, str] | None, None), respondent=(Id, Field(None, alias="id")), wave=Id,
-    customer=Name, weight=Weight, stratum=(Id, Field(None, alias="strata")), cluster=Id, fpc=Weight, duration=Number,
-    language=Name, contact=Name, followed_up=Moment,
+TABLES = {model.__name__.lower(): model for model in (
+    section(
+        "Responses", Table, ("respondent", "wave"), sources=(dict[str, str] | None, None),
+        respondent=(Id, Field(None, alias="id")), wave=Id, customer=Name, weight=Weight,
+        stratum=(Id, Field(None, alias="strata")), cluster=Id, fpc=Weight, duration=Number, language=Name, contact=Name,
+        followed_up=Moment,
+    ),
+    section(
+        "Customers", Table, ("customer",), customer=(KeyColumn, Field(alias="id")), since=Moment, until=Moment,
+        revenue=(Annotated[read_by(as_column, Revenue | None, str | Revenue | None), Column("money")], None),
+    ),
+    section(
+        "Transactions", Table, missing=(Drop, "error"), customer=Annotated[str, Column("names", "dropped")], time=Time,
+        amount=Annotated[str, Column("money", "dropped")], negative=(Literal["returns", "error", "drop"], "error"),
+    ),
+    section(
+        "Interactions", Table, ("contact",), missing=(Drop, "error"), customer=Annotated[str, Column("names")],
+        time=Time, contact=(Annotated[str | None, Column("names", "dropped")], None), case=Name, channel=Name,
+        touchpoint=Name, stage=Name, owner=Name, agent=Name, resolved=(Annotated[str | None, Column("flags")], None),
+        closed=Moment, text=Name,
+    ),
+    section(
+        "Employees", Table, ("unit", "period"), unit=KeyColumn, period=KeyColumn,
+        engagement=Annotated[AnItem, Column("item")], n=Number, sd=Number,
+    ),
+    section(
+        "Costs", Table, ("period", "kind"), period=KeyColumn, kind=KeyColumn,
+        amount=Annotated[str, Column("money", "refused")],
+        roles=(dict[str, Literal["acquisition", "service", "retention"]], Field(default_factory=dict)),
+    ),
+)}  # fmt: skip
+COLUMNS = tuple(dict.fromkeys(column for model in TABLES.values() for column in model.columns))
+Tables = section("Tables", **{name: (model | None, None) for name, model in TABLES.items()})
+
+
+def any_table(tables: Tables) -> Tables:
+    complain({"no table": not any(dict(tables).values())}, tables=", ".join(TABLES))
+    return tables
+
+
+Privacy = section("Privacy", minimum_base=(int, Field(10, ge=1)), purpose=Text, delete_after=(date | None, None))
+Touchpoint = section(
+    "Touchpoint", stage=(Literal["before", "purchase", "after"] | None, None),
+    kind=(Literal["physical", "digital", "personal"] | None, None), item=Text, owner=Text,
 )  # fmt: skip
-Customers = table(
-    "Customers", "customer", customer=(KeyColumn, Field(alias="id")), since=Moment, until=Moment,
-    revenue=(Annotated[read_by(as_column, Revenue | None, str | Revenue | None), Column("money")], None),
+Programme = section("Programme", from_=(date, Field(alias="from")), unit=str, treated=(Words, Field(min_length=1)))
+Report = section(
+    "Report", notebooks=(Words, ()), each=(Words, ()), whole=(bool, False), min_rows=(int, Field(1, ge=1)),
+    parameters=(Annotated[dict[str, Any], BeforeValidator(resolved)], Field(default_factory=dict)),
+    keep=(int | None, Field(None, ge=1)),  # a command is split as a shell would, but no shell reads it
+    on_failure=(read_by(lambda v: shlex.split(v) if isinstance(v, str) else v, tuple[str, ...], str | list[str]), ()),
 )  # fmt: skip
-Transactions = table(
-    "Transactions", missing=(Drop, "error"), customer=Annotated[str, Column("names", "dropped")], time=Time,
-    amount=Annotated[str, Column("money", "dropped")], negative=(Literal["returns", "error", "drop"], "error"),
+StudyFile = section(
+    "StudyFile", version=(read_by(str, Literal["1", "2"], Literal[1, 2, "1", "2"]), "1"), title=str, currency=Text,
+    waves=(Annotated[Words, AfterValidator(each_once)], ()), population=(float | None, Field(None, gt=0)),
+    privacy=(Privacy, Privacy()), tables=Annotated[Tables, AfterValidator(any_table)],
+    touchpoints=(dict[str, Touchpoint], Field(default_factory=dict)), programme=(Programme | None, None), taxonomy=Text,
+    reports=(dict[str, Report], Field(default_factory=dict)),
 )  # fmt: skip
-Interactions = table(
-    "Interactions", "contact", missing=(Drop, "error"), customer=Annotated[str, Column("names")], time=Time,
-    contact=(Annotated[str | None, Column("names", "dropped")], None), case=Name, channel=Name, touchpoint=Name, stage=Name,
-    owner=Name, agent=Name, resolved=(Annotated[str | None, Column("flags")], None), closed=Moment, text=Name,
-)  # fmt: skip
-Employees = table(
-    "Employees", "unit", "period", unit=KeyColumn, period=KeyColumn, engagement=Annotated[AnItem, Column("item")], n=Number, sd=Number,
-)  # fmt: skip
-Costs = table(
-    "Costs", "period", "kind", period=KeyColumn, kind=KeyColumn, amount=Annotated[str, Column("money", "refused")],
-    roles=(dict[str, Literal["acquisition", "service", "retention"]], Field(default_factory=dict)),
-)  # fmt: skip
-
-
-class Tables(Section):
-    responses: Responses | None = None
-    customers: Customers | None = None
-    transactions: Transactions | None = None
-    interactions: Interactions | None = None
-    employees: Employees | None = None
-    costs: Costs | None = None
-
-    @model_validator(mode="after")
-    def _any(self):
-        complain({"no table": not any(dict(self).values())}, tables=", ".join(TABLES))
-        return self
-
-
-TABLES = tuple(Tables.model_fields)
-COLUMNS = tuple(dict.fromkeys(c for f in Tables.model_fields.values() for c in f.annotation.__args__[0].columns))
-
-
-class Privacy(Section):
-    minimum_base: int = Field(10, ge=1)
-    purpose: str | None = None
-    delete_after: date | None = None
-
-
-class Touchpoint(Section):
-    stage: Literal["before", "purchase", "after"] | None = None
-    kind: Literal["physical", "digital", "personal"] | None = None
-    item: str | None = None
-    owner: str | None = None
-
-
-class Programme(Section):
-    from_: date = Field(alias="from")
-    unit: str
-    treated: Words = Field(min_length=1)
-
-
-class Report(Section):
-    notebooks: Words = ()
-    each: Words = ()
-    whole: bool = False
-    min_rows: int = Field(1, ge=1)
-    parameters: Annotated[dict[str, Any], BeforeValidator(resolved)] = Field(default_factory=dict)
-    keep: int | None = Field(None, ge=1)
-    on_failure: Command = ()
-
-
-class StudyFile(Section):
-    version: read_by(str, Literal["1", "2"], Literal[1, 2, "1", "2"]) = "1"
-    title: str
-    currency: str | None = None
-    waves: Annotated[Words, AfterValidator(each_once)] = ()
-    population: float | None = Field(None, gt=0)
-    privacy: Privacy = Privacy()
-    tables: Tables
-    touchpoints: dict[str, Touchpoint] = Field(default_factory=dict)
-    programme: Programme | None = None
-    taxonomy: str | None = None
-    reports: dict[str, Report] = Field(default_factory=dict)
 
 
 def json_schema() -> str:
@@ -513,9 +469,6 @@ def written(value) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
-# -- from the text to the models -------------------------------------------------------------------------------------
-
-
 def read_study_file(path: Path) -> tuple[StudyFile, Document]:
     """Return the validated study file and its document; every problem found is in the `StudyProblem` raised."""
     document = read_document(path)
@@ -527,8 +480,8 @@ def read_study_file(path: Path) -> tuple[StudyFile, Document]:
     for problem in found:
         # The first of several complaints about one place is the one that names the form meant.
         named = problem["loc"][-1] if problem["type"] in ("missing", "extra_forbidden") else None
-        place = document.known(problem["loc"])
-        told.setdefault((place, named), f"{document.place(place)}: {_sentence(problem, document)}")
+        complaint = f"{document.place(problem['loc'])}: {_sentence(problem, document)}"
+        told.setdefault((document.known(problem["loc"]), named), complaint)
     refuse(told.values(), shown=10)
 
 
@@ -551,9 +504,7 @@ def _keys_at(path: tuple) -> list[str]:
     """Return the keys that the model at `path` knows; a step that is no field is a name in a dict of models."""
     models: list = [StudyFile]
     for step in path:
-        types = [
-            f.annotation for model in models for name, f in model.model_fields.items() if step == (f.alias or name)
-        ]
+        types = [f.annotation for m in models for name, f in m.model_fields.items() if step == (f.alias or name)]
         while any(map(get_args, types)):
             types = [inner for kind in types for inner in get_args(kind) or [kind]]
         models = [kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)] or models

@@ -1,7 +1,7 @@
 """Tables read once and lent to the kernels of a batch.
 
-They lie in a file that has no name (Linux), or in one that only the owner can read and that goes with the batch. Kernels
-find it through an environment variable; where it is gone (another machine), one reads the study's files as always.
+They lie in a file that has no name (Linux), or in one that only the owner can read and that goes with the batch. An
+environment variable tells kernels; where it is gone (another machine), one reads the study's files as always.
 """
 
 import os

@@ -34,9 +34,8 @@ HARMLESS = {"encoding", "encoding_errors"}  # keys of a table whose guess change
 def open_study(path: str | Path, *, today: date | None = None) -> "Study":
     """Open a study: validate `study.yml`, find its files; a table is read and checked when it is first asked for.
 
-    `path` is the study file, or the folder in which it is called ``study.yml``. Sources are relative to it. With
-    ``?market=North`` after it, the part of the study with that value (`cxresearch.study.narrow`). `today` is by default
-    the computer's date; past ``privacy.delete_after`` a study is refused.
+    `path` is the study file or its folder; with ``?market=North`` after it, the part of the study with that value
+    (`cxresearch.study.narrow`). `today`, by default the computer's date, is held against ``privacy.delete_after``.
 
     Raises
     ------
@@ -58,7 +57,11 @@ def open_study(path: str | Path, *, today: date | None = None) -> "Study":
         near = nearest(path.name, names_in(path.parent, "*.y*ml"))
         raise StudyProblem(say("no study", path=repr(str(path)), near=near))
     whole = Study(path, *schema.read_study_file(path))
-    whole.require_in_time(today=today)
+    late = ((today or date.today()) - whole.delete_after).days if whole.delete_after else 0
+    if late > 0:
+        why = f" ({whole.purpose})" if whole.purpose else ""
+        told = say("overdue", day=whole.delete_after, ago=count(late, "day"), why=why)
+        raise StudyProblem(f"{whole._document.place(('privacy', 'delete_after'))}: {told}")
     whole._require_known_words()
     return whole.narrowed(only) if only else whole
 
@@ -68,24 +71,26 @@ class Study:
 
     ``responses`` and ``customers`` are surveys; ``transactions``, ``interactions``, ``employees`` and ``costs`` events.
 
-    path, title, currency, version, waves, population, programme, reports, purpose, delete_after : as the file says
-    taxonomy : its path; None without one
+    path, title, currency, version, waves, population, programme, reports, purpose, delete_after, taxonomy : as declared
     min_base : the disclosure floor, in distinct persons
     cost_roles, kinds, targets : kind of cost -> what it is for; driver -> what it is about; item -> what is aimed at
     labels : item -> words, or its key
+    files : every source file, each once, in the order of declaration; a part of a study rests on all of them
     table_names, column_names : the tables declared; table -> the columns that it is declared to have
     revenue_window : first and last day (ISO) that the customers' revenue covers; None where the study does not say
     only, part, reference : columns and values of a part of a study, none for the whole; in words; what opens it again
     """
 
     def __init__(self, path: Path, declared: StudyFile, document: Document):
-        self._document, self._touchpoints, self.min_base = document, declared.touchpoints, declared.privacy.minimum_base
-        self.path, self.title, self.currency = path, declared.title, declared.currency
-        self.version, self.waves, self.population = declared.version, declared.waves, declared.population
-        self.programme, self.taxonomy = declared.programme, declared.taxonomy and path.parent / declared.taxonomy
+        for key in ("title", "currency", "version", "waves", "population", "programme", "reports"):
+            setattr(self, key, getattr(declared, key))
+        self.path, self._document, self._touchpoints = path, document, declared.touchpoints
         self.purpose, self.delete_after = declared.privacy.purpose, declared.privacy.delete_after
-        self.reports, self.cost_roles = dict(declared.reports), getattr(declared.tables.costs, "roles", {})
+        self.min_base, self.cost_roles = declared.privacy.minimum_base, getattr(declared.tables.costs, "roles", {})
+        self.taxonomy = declared.taxonomy and path.parent / declared.taxonomy
         self._files, self._key = find_files(path.parent, declared, document), study_key(self.title)
+        found = [path for files in self._files.values() for paths in files.values() for path in paths]
+        self.files: list[Path] = list(dict.fromkeys(filter(None, [*found, self.taxonomy])))
         self._narrow(self, {name: table for name, table in declared.tables if table is not None}, (), {})
 
     def _narrow(self, whole: "Study", tables: dict[str, Table], only: Only, lost: dict[str, str]) -> None:
@@ -94,10 +99,7 @@ class Study:
         self.only, self.part = only, ", ".join(f"{column} = {value}" for column, value in only)
         self.reference = narrow.reference_to(self.path.resolve(), only)
         self.table_names = list(tables)
-        self.column_names = {
-            name: [*table.named, *(c for key, item in table.items.items() for c in item.columns(key))]
-            for name, table in tables.items()
-        }
+        self.column_names = {name: table.column_names for name, table in tables.items()}
         every = [(name, column) for name, table in tables.items() for column in table.declared()]
         self._every_item = [(name, column.name, column.said) for name, column in every if isinstance(column.said, Item)]
         items = [(key, item) for _, key, item in self._every_item]
@@ -105,20 +107,13 @@ class Study:
         self.targets = {key: item.target for key, item in items if item.target is not None}
         self.labels = {key: key for key, _ in items} | {key: item.label for key, item in items if item.label}
         revenue = getattr(tables.get("customers"), "revenue", None)
-        days = (revenue.from_, revenue.to) if revenue else (None, None)
-        self.revenue_window = tuple(day and str(day) for day in days)
+        self.revenue_window = tuple(day and str(day) for day in (revenue and revenue.from_, revenue and revenue.to))
         self._loaded, self._guarded, self._matched = {}, {}, {}
         # What was asked of parts of each table, two of which may tell of few; and what is hidden of it.
         self._domains, self._decided = defaultdict(list), defaultdict(dict)
 
     def __repr__(self) -> str:
         return f"Study {self.title!r}: {', '.join(self._declared)}"
-
-    @property
-    def files(self) -> list[Path]:
-        """Every source file, each once, in the order of declaration; a part of a study rests on all of them."""
-        found = [path for files in self._files.values() for paths in files.values() for path in paths]
-        return list(dict.fromkeys(filter(None, [*found, self.taxonomy])))
 
     @property
     def queries(self) -> dict[str, str]:
@@ -129,8 +124,8 @@ class Study:
     @property
     def privacy(self) -> list[str]:
         """What is done so that the tables name nobody, one sentence each."""
-        every = self._declared.items()
-        ids, texts = ([f"{t}.{c}" for t, d in every for c in getattr(d, of)] for of in ("id_columns", "text_columns"))
+        every = [(f"{name}.", table) for name, table in self._declared.items()]
+        ids, texts = ([of + c for of, d in every for c in getattr(d, key)] for key in ("id_columns", "text_columns"))
         said = [f"ids become pseudonyms: {', '.join(ids)}", self._key.said()] if ids else []
         said += [f"texts are redacted: {', '.join(texts)}"] if texts else []
         return [*said, f"groups under {self.min_base} are pooled or hidden"]
@@ -181,17 +176,15 @@ class Study:
     def survey_of(self, name: str, table: pd.DataFrame) -> Survey:
         """Return a table of the study as a survey: what the study file says of its design, items, waves and floor."""
         found = {key: column if column in table.columns else None for key, column in DESIGN.items()}
-        asked = next(iter(self._items("asked_at", name)), None)
         person = next((c for c in (*self._items("respondent", name), "respondent", "customer") if c in table), None)
-        items = self._declared[name].items.items()
+        asked, items = next(iter(self._items("asked_at", name)), None), self._declared[name].items.items()
         held = {plain_text(label) for label in pd.unique(table["wave"].dropna())} if found["wave"] else set()
         waves = tuple(label for label in self.waves if plain_text(label) in held)
         survey = Survey(
-            table, **found, asked_at=asked, respondent=person, labels=self.labels,
-            scales=table.attrs.get("scales", {}), roles={key: tuple(item.role) for key, item in items if item.role},
+            table, **found, asked_at=asked, respondent=person, labels=self.labels, scales=table.attrs.get("scales", {}),
+            roles={key: tuple(item.role) for key, item in items if item.role}, min_base=self.min_base,
             multiple={key: tuple(item.choices(key)) for key, item in items if item.multiple},
-            currency=self.currency, min_base=self.min_base,
-            population=self.population if name == "customers" else None,
+            currency=self.currency, population=self.population if name == "customers" else None,
             sources=tuple(wave for wave in self._files[name] if wave is not None),
             taken=self._domains[name], decided=self._decided[name], **self._beside(name),
         )  # fmt: skip
@@ -208,10 +201,9 @@ class Study:
     def matched(self, left: str, right: str, *, keep: str = "latest", answered: str | None = None) -> Survey:
         """Return two tables joined on their customer (inner join), and count the rows in the waterfall of `left`.
 
-        In `right` a customer stands once; of a column in both, that of `left` stays. "latest" `keep`s of several
-        responses of a customer the last, by asked_at or else by wave, in which an outcome (role nps, csat, ces or
-        outcome) was answered, or the one named by `answered`, so that all that is told is about the same customers;
-        "all" keeps every response.
+        In `right` a customer stands once; of a column in both, that of `left` stays. `keep` "all" of several responses
+        of a customer, or the "latest", by asked_at or else by wave, in which an outcome (role nps, csat, ces or
+        outcome), or the one named by `answered`, was answered, so that all that is told is about the same customers.
         """
         require_choice("keep", keep, ("latest", "all"))
         for name, loaded in {left: self._load(left), right: self._load(right)}.items():
@@ -236,9 +228,9 @@ class Study:
                 order = next(iter(self._items("asked_at", left)), "wave")
                 if order not in rows:
                     raise StudyProblem(say("no latest", table=left))
-                places = {wave: i for i, wave in enumerate(survey.wave_order)} if order == "wave" else None
-                rank = rows[order].map(places) if places is not None else rows[order]
-                dated = rows.loc[rank.sort_values(kind="stable", na_position="first").index, "customer"]
+                ranks = {w: i for i, w in enumerate(survey.wave_order)} if order == "wave" else {}
+                when = rows[order].map(ranks) if ranks else rows[order]
+                dated = rows.loc[when.sort_values(kind="stable", na_position="first").index, "customer"]
                 leave("earlier than the customer's latest", dated.duplicated(keep="last").reindex(rows.index))
         twice = [column for column in others.columns if column in rows.columns and column != "customer"]
         joined = rows.merge(others.drop(columns=twice), on="customer", how="inner", validate="many_to_one")
@@ -259,10 +251,9 @@ class Study:
         return survey.with_table(joined, labels={**self.labels, **survey.labels})
 
     def narrowed(self, only: Only) -> Self:
-        """Return the part of the study in which each (column, value) of `only` holds; see `cxresearch.study.narrow`.
+        """Return the part in which each (column, value) of `only` holds, too; see `cxresearch.study.narrow`.
 
-        Of a part, the part of this part. `StudyProblem` where no table has a column, or it holds ids, texts or
-        contacts; under the minimum base, its tables are refused with `TooFewRespondents`.
+        `StudyProblem` where a column is in no table or holds persons; tables under the minimum base are refused.
         """
         whole, only = self._whole, (*self.only, *only)
         columns = [column for column, _ in only]
@@ -290,32 +281,24 @@ class Study:
         """Return what a survey of a part is told of the rest of the study, beside which its cells are hidden."""
         if not self.only:
             return {}
-        known, told = self._whole.column_names, {}
+        whole, known, told = self._whole, self._whole.column_names, {}
         for column in (column for column, _ in self.only if column not in known[name]):
             # it stands in another table: what the first row of a customer says
-            of = self._whole.read(narrow.holder_of(known, *dict(self.only))).table
-            first = as_words(of[column]).groupby(of[CUSTOMER]).first()
-            told[column] = self._whole.read(name).table[CUSTOMER].map(first)
-        rows = self._whole._table(name).assign(**told)
-        return {"outside": rows[~narrow.kept_rows(self._whole, name, self.only).to_numpy()], "only": dict(self.only)}
-
-    def require_in_time(self, *, today: date | None = None) -> None:
-        """Raise `StudyProblem` if `today` (by default the computer's date) lies past ``privacy.delete_after``."""
-        day, why = self.delete_after, f" ({self.purpose})" if self.purpose else ""
-        if day and (late := ((today or date.today()) - day).days) > 0:
-            told = say("overdue", day=day, ago=count(late, "day"), why=why)
-            raise StudyProblem(f"{self._document.place(('privacy', 'delete_after'))}: {told}")
+            of = whole.read(narrow.holder_of(known, *dict(self.only))).table
+            told[column] = whole.read(name).table[CUSTOMER].map(as_words(of[column]).groupby(of[CUSTOMER]).first())
+        outside = ~narrow.kept_rows(whole, name, self.only).to_numpy()
+        return {"outside": whole._table(name).assign(**told)[outside], "only": dict(self.only)}
 
     def require_fresh(self, *, now: datetime | None = None) -> None:
         """Raise `StudyProblem` if a file is older than the ``max_age`` of its table at `now` (by default, now)."""
         now, problems = now or datetime.now(UTC), []
-        dated = {name: table.max_age for name, table in self._declared.items() if table.max_age}
-        for name, path in [(table, p) for table in dated for paths in self._files[table].values() for p in paths]:
+        ages = {name: table.max_age for name, table in self._declared.items() if table.max_age}
+        for name, path in [(n, path) for n in ages for paths in self._files[n].values() for path in paths]:
             changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            if (age := now - changed) > schema.as_time(dated[name]):
+            if (age := now - changed) > schema.as_time(ages[name]):
                 days, hours = age / timedelta(days=1), age / timedelta(hours=1)
                 ago = f"{number(days, 0)} days" if days >= 2 else f"{number(hours)} hours"
-                why = say("stale", file=path.name, ago=ago, at=f"{changed:%Y-%m-%d %H:%M}", max_age=dated[name])
+                why = say("stale", file=path.name, ago=ago, at=f"{changed:%Y-%m-%d %H:%M}", max_age=ages[name])
                 problems.append(f"{self._document.place(('tables', name, 'max_age'))}: {why}")
         refuse(problems)
 
@@ -332,7 +315,7 @@ class Study:
             says, lines = "; ".join(schema.decisions(item, coded)) or "label", self._document.lines
             patterns = (path[-2] for path in reversed(lines) if path[:-2] == of and path[-1] == "confirmed")
             by = key if (*of, key, "confirmed") in lines else next(p for p in patterns if fnmatchcase(key, p))
-            found.append(((*of, by, "confirmed"), f"item {key}", says, bool(counts or own)))
+            found.append(((*of, by), f"item {key}", says, bool(counts or own)))
         return [Guess(self._document.place(place), what, f"({says})", counts) for place, what, says, counts in found]
 
     def _require_decided(self, *names: str) -> None:
@@ -346,48 +329,42 @@ class Study:
         """Raise `StudyProblem` for an item of a touchpoint, a unit or a taxonomy that the study does not have."""
         items = self._declared["responses"].items if "responses" in self._declared else {}
         columns = dict.fromkeys(column for names in self.column_names.values() for column in names)
-        unit = [self.programme.unit] if self.programme else []
+        unit, file = [self.programme.unit] if self.programme else [], self.taxonomy
         slips = self._slips(("programme", "unit"), unit, columns, "no table has as a column; they have")
         for key, met in self._touchpoints.items():
             slips += self._slips(("touchpoints", key, "item"), [met.item], items, "is no item of responses; these are")
-        if (file := self.taxonomy) and not file.is_file():
+        if file and not file.is_file():
             near = names_in(file.parent, "*.y*ml")
             slips += self._slips(("taxonomy",), [file.name], near, "does not exist; there are")
         refuse(slips)
 
     def _require_held(self, name: str, table: pd.DataFrame) -> None:
         """Refuse declared waves, kinds of cost and units that no row holds, and waves left out, each with its line."""
-        waves, slips = ("waves",), []
-        named = {
-            "responses": (waves, "wave", self.waves),
-            "costs": (("tables", "costs", "roles"), "kind", self.cost_roles),
-        }
-        asked = [named[name]] if name in named else []
-        if self.programme and self.programme.unit in table:
-            asked.append((("programme", "treated"), self.programme.unit, self.programme.treated))
-        for path, column, words in ((path, column, words) for path, column, words in asked if words):
+        unit, treated = (self.programme.unit, self.programme.treated) if self.programme else ("", ())
+        slips: list[str] = []
+        asked = [(("waves",), "wave", self.waves)] if name == "responses" and self.waves else []
+        asked += [(("tables", "costs", "roles"), "kind", self.cost_roles)] if name == "costs" else []
+        asked += [(("programme", "treated"), unit, treated)] if unit in table else []
+        for path, column, words in asked:
             held = as_words(table[column]).dropna().unique() if column in table else ()
             slips += self._slips(path, words, held, f"no row of {name} holds; they hold")
-            absent = [wave for wave in held if plain_text(wave) not in map(plain_text, words)] if path == waves else ()
-            if absent:
+            plain = [plain_text(word) for word in words]
+            if path == ("waves",) and (absent := [wave for wave in held if plain_text(wave) not in plain]):
                 slips.append(f"{self._document.place(path)}: {say('waves left out', absent=', '.join(absent))}")
         refuse(slips)
 
     def _slips(self, path: tuple, words: Iterable[str | None], known: Iterable, where: str) -> list[str]:
         """Return what is wrong with each of `words`, declared at `path`, that is not among `known`."""
-        plain = [plain_text(value) for value in known]
+        plain, place = [plain_text(value) for value in known], self._document.place
         told = ", ".join(plain) if 0 < len(plain) <= SHOWN["values"] else f"{len(plain) or 'no'} others"
-        return [
-            f"{self._document.place((*path, i))}: {'.'.join(path)} names {word!r}, which {where} {told}{nearest(word, plain)}"
-            for i, word in enumerate(words)
-            if word and plain_text(word) not in plain
-        ]
+        wrong = [(i, word) for i, word in enumerate(words) if word and plain_text(word) not in plain]
+        said = f"which {where} {told}"
+        return [f"{place((*path, i))}: {'.'.join(path)} names {w!r}, {said}{nearest(w, plain)}" for i, w in wrong]
 
     def lacks(self, needs: Mapping[str, list[str]]) -> str | None:
         """Return why a notebook with these `needs` (tables, roles, keys) cannot run on this study, or None.
 
-        A role is looked for in the needed tables, and may offer a choice: ``nps|csat`` is met by either. Keys are
-        touchpoints, programme, taxonomy, cost_roles and kinds.
+        A role is looked for in the needed tables; ``nps|csat`` is met by either. Keys are attributes of a study.
         """
         tables = needs.get("tables", ())
         if lost := next((name for name in tables if name in self._lost), None):
@@ -397,20 +374,16 @@ class Study:
             if not any(self.column(c, table=t, optional=True) for c in choices for t in tables or (None,)):
                 item = "" if set(choices) <= set(COLUMNS) - set(ROLES) else "an item with role "
                 what.append(item + " or ".join(choices))
-        said = {"touchpoints": self._touchpoints}
-        what += [key for key in needs.get("keys", ()) if not (said.get(key) if key in said else getattr(self, key))]
+        what += [k for k in needs.get("keys", ()) if not getattr(self, "_touchpoints" if k == "touchpoints" else k)]
         return say("needs", what=what[0], file=self.path.name) if what else None
 
     def column(self, role: str, *, table: str | None = None, optional: bool = False) -> str | None:
         """Return the column with a role: the key of the first such item, or weight, wave, ... where declared.
 
-        `role` is nps, csat, outcome (without one: csat), driver, ..., or a named column of a table: wave, revenue, ...
-        It is looked for in one `table`, by default in all, responses first; without one `StudyProblem`, or None if
-        `optional`.
+        `role` is nps, outcome (without one: csat), ..., or a named column: wave, revenue, ... It is looked for in one
+        `table`, by default in all, responses first; without one `StudyProblem`, or None if `optional`.
         """
-        found = self.columns(role, table=table)
-        if not found and role == "outcome":
-            found = self.columns("csat", table=table)
+        found = self.columns(role, table=table) or (self.columns("csat", table=table) if role == "outcome" else [])
         if not found and not optional:
             tables = ", ".join(self._declared)
             remedy = f"give an item the role {role}" if role in ROLES else f"declare it in one of the tables {tables}"
@@ -419,17 +392,17 @@ class Study:
 
     def columns(self, *roles: str, table: str | None = None) -> list[str]:
         """Return every column with one of `roles`, each once, role after role; in a part no grouping of one value."""
-        named = {c for name, part in self._declared.items() if table in (None, name) for c in part.named}
-        found: dict[str, None] = {}
+        parts = [part for name, part in self._declared.items() if table in (None, name)]
+        found: list[str] = []
         for role in roles:
             if role not in ROLES and role not in COLUMNS:
                 raise StudyProblem(f"unknown role {role!r}{nearest(role, (*ROLES, *COLUMNS))}")
             items = self._items(role, table)
             if self.only and role in GROUPINGS:
-                tables = {key: [name for name, part in self._declared.items() if key in part.items] for key in items}
-                items = [key for key in items if any(self.read(t).table[key].nunique() > 1 for t in tables[key])]
-            found |= dict.fromkeys(items or ([role] if role in named else []))
-        return list(found)
+                held = {key: [t for t, part in self._declared.items() if key in part.items] for key in items}
+                items = [key for key in items if any(self.read(t).table[key].nunique() > 1 for t in held[key])]
+            found += items or [role] * any(role in part.columns and role in part.column_names for part in parts)
+        return list(dict.fromkeys(found))
 
     @property
     def touchpoints(self) -> pd.DataFrame:
@@ -440,10 +413,9 @@ class Study:
     @property
     def ratings(self) -> list[str]:
         """Items of the responses on their commonest scale without recommend: asked together, answered alike or not."""
-        by_scale = defaultdict(list)
+        by_scale, others = defaultdict(list), {"nps", "demographic", "contact_rating"}
         for name, key, item in self._every_item:
-            if name == "responses" and item.scale and not {"nps", "demographic", "contact_rating"} & set(item.role):
-                by_scale[item.scale].append(key)
+            by_scale[item.scale] += [key] * (name == "responses" and bool(item.scale) and others.isdisjoint(item.role))
         return max(by_scale.values(), key=len, default=[])
 
     def _items(self, role: str, table: str | None) -> list[str]:
@@ -453,12 +425,12 @@ class Study:
     @property
     def codebook(self) -> pd.DataFrame:
         """One row per item: where it comes from, its scale, codes, role and label."""
-        columns = ["table", "item", "column", "label", "role", "scale", "missing", "not_applicable", "labels"]
         rows = []
         for name, key, item in self._every_item:
             scale = f"{item.scale[0]:g}-{item.scale[1]:g}" if item.scale else item.type or ""
             said = [schema.written(getattr(item, c)) for c in ("role", "missing", "not_applicable", "labels")]
             rows.append([name, key, schema.written(item.column or key), item.label or key, said[0], scale, *said[1:]])
+        columns = ["table", "item", "column", "label", "role", "scale", "missing", "not_applicable", "labels"]
         return pd.DataFrame(rows, columns=columns)
 
     @property

@@ -11,17 +11,7 @@ from cxresearch import digits
 from cxresearch.errors import StudyProblem, nearest
 from cxresearch.privacy import PSEUDONYMS, PseudonymKey, find_identifier, pseudonymise, redact
 from cxresearch.sources import GLOB, RawTable, Reading, database_file, expand, read_query, read_table
-from cxresearch.study.codes import (
-    Cells,
-    Refused,
-    Writing,
-    count,
-    dates,
-    flags,
-    refuse_cells,
-    require_same_codes,
-    row_numbers,
-)
+from cxresearch.study.codes import Cells, Refused, Writing, count, dates, refuse_cells, require_same_codes, row_numbers
 from cxresearch.study.document import Document, refuse, say
 from cxresearch.study.schema import Column, Revenue, StudyFile, Table
 
@@ -43,7 +33,6 @@ class Waterfall(dict[str, tuple[int, str]]):
         return Waterfall(before | {step: (rows, reason), "used": (rows, "")})
 
     def table(self) -> pd.DataFrame:
-        """Return step, rows, removed, reason."""
         found = pd.DataFrame([(step, *at) for step, at in self.items()], columns=["step", "rows", "reason"])
         found.insert(2, "removed", -found["rows"].diff().fillna(0).astype(int))
         return found
@@ -62,14 +51,16 @@ def find_files(folder: Path, declared: StudyFile, document: Document) -> dict[st
         asked = {None: table.database} if base else table.files()
         found[name] = {w: [base] * base.is_file() if base else expand(folder / file) for w, file in asked.items()}
         for wave in (wave for wave, files in found[name].items() if not files):
-            at = ("database",) if base else ("sources", wave) if wave else ("source",)
-            place = base or folder / asked[wave]
-            if GLOB & set(place.name):
-                why = "a pattern that no file matches"
-            elif not place.parent.is_dir():
-                why = f"but there is no folder {place.parent.name!r}"
-            else:
-                why = f"which does not exist{nearest(place.name, names_in(place.parent, '*'))}"
+            place, at = (
+                base or folder / asked[wave],
+                ("database",) if base else ("sources", wave) if wave else ("source",),
+            )
+            whys = {
+                "a pattern that no file matches": GLOB & set(place.name),
+                f"but there is no folder {place.parent.name!r}": not place.parent.is_dir(),
+                f"which does not exist{nearest(place.name, names_in(place.parent, '*'))}": True,
+            }
+            why = next(why for why, holds in whys.items() if holds)
             told = say("absent", table=name, written=repr(asked[wave]), why=why)
             problems.append(f"{document.place(('tables', name, *at))}: {told}")
     refuse(problems)
@@ -83,10 +74,7 @@ def names_in(folder: Path, pattern: str) -> list[str]:
 def load_table(
     name: str, table: Table, files: Files, *, folder: Path, min_base: int = 1, currency: str | None = None
 ) -> Loaded:
-    """Read, check and name the columns of one table; every problem of every column is in the `StudyProblem` raised.
-
-    Counts below `min_base` are not told in messages; an amount in another currency than that of the study is refused.
-    """
+    """Read, check and name the columns of a table; all its problems are told at once, no count under `min_base`."""
     made, told, frames = Checked(name, table, currency), {}, []
     for wave, path in [(w, path) for w in files or [None] for path in files.get(w, [None])]:
         asked = [*table.declared(), *(Column("names", name=at, asked_by="exclude") for at in table.exclude)]
@@ -103,9 +91,9 @@ def load_table(
         frames.append(made.frame(raw, file, wave))
     refuse(made.problems or made.match_nothing(min_base))
     whole = pd.concat(frames, keys=range(len(frames)))
-    more = [f"and {len(told) - SHOWN['files']} more files"] if len(told) > SHOWN["files"] else []
-    steps = {"received": (made.received, "; ".join([*list(told.values())[: SHOWN["files"]], *more]))}
-    steps["valid"] = (len(whole), reasons(made.counts))
+    shown, more = [*told.values()][: SHOWN["files"]], len(told) - SHOWN["files"]
+    notes = "; ".join(shown + [f"and {more} more files"] * (more > 0))
+    steps = {"received": (made.received, notes), "valid": (len(whole), reasons(made.counts))}
     if not len(whole):
         raise StudyProblem(say("no rows left", table=name, why=reasons(made.counts)))
     whole, why = _deduplicated(whole, table, made.files)
@@ -114,11 +102,7 @@ def load_table(
 
 
 class Checked:
-    """A table while the columns of its files, one file after the other, are checked and take the study's names.
-
-    It collects what is wrong (`problems`) and how many cells or rows a declaration touched (`counts`, `coded`,
-    `excluded`), so that one reading tells the researcher everything.
-    """
+    """A table while the columns of its files, one after the other, are checked, counted and take the study's names."""
 
     def __init__(self, name: str, table: Table, currency: str | None):
         self.name, self.table, self.currency, self.ids = name, table, currency, table.id_columns
@@ -139,7 +123,7 @@ class Checked:
             for code in codes:
                 found = cells.rows(cells.coded([code]), False)
                 self.excluded[at, code] += int(found.sum())
-                self._decide(found, found, "drop", f"with {at} {code} (exclude)")
+                self._decide(found, "drop", f"with {at} {code} (exclude)")
         self.raw, self.out = raw.frame[~self.out], self.out[~self.out]
         done = {} if wave is None else {"wave": pd.Series(wave, index=self.raw.index, dtype="str")}
         for column in self.table.declared():
@@ -169,25 +153,24 @@ class Checked:
             problems.append(say("code of nothing", table=self.name, code=code, n=len(ratings)))
         return problems
 
-    def _decide(self, cells: pd.Series, where: pd.Series, decision: str, why: str, sentence: str = "", **known) -> None:
+    def _decide(self, where: pd.Series, decision: str, why: str, sentence: str = "", **known) -> None:
         """Refuse the cells at `where`, or leave their rows out, or count them, as was decided."""
         if decision == "error":
-            refuse_cells(cells, where, sentence, table=self.name, **known)
-        elif decision == "drop":
-            self.counts[why] += int((where & ~self.out).sum())
-            self.out |= where
+            refuse_cells(where, where, sentence, table=self.name, **known)
         elif decision:
-            self.counts[why] += int(where.sum())
+            drop = decision == "drop"
+            self.counts[why] += int((where & ~self.out if drop else where).sum())
+            self.out |= where & drop
 
     def _read(self, cells: Cells, column: Column, at: str) -> dict[str, pd.Series]:
         """Return a column that is no item, read as the schema says."""
-        kind, blank, key = column.kind, column.blank, column.name
+        kind, blank, key, said = column.kind, column.blank, column.name, column.said
         if kind == "flags":
-            return {key: flags(cells.column)}
+            return {key: cells.flags()}
         if kind in ("names", "moments"):
             found = cells.rows(cells.names) if kind == "names" else dates(cells.column, cells.writing)
         else:
-            codes = getattr(column.said, "codes", ())
+            codes = getattr(said, "codes", ())
             amounts, done = cells.amounts(codes, self.currency)
             self.counts.update(done)
             if (other := amounts.isna() & ~cells.blank(codes)).any():
@@ -203,20 +186,17 @@ class Checked:
         elif blank != "kept":
             rule = getattr(self.table, "missing", "error") if blank == "dropped" else "error"
             sentence = "blank event" if blank == "dropped" else "blank"
-            self._decide(found, found.isna(), rule, f"without {key} (missing: drop)", sentence, key=key)
-        return {key: self._money(found, column, at) if kind == "money" else found}
-
-    def _money(self, found: pd.Series, column: Column, at: str) -> pd.Series:
-        self._refuse_a_total(found, at)
-        of_customers = isinstance(column.said, Revenue)
-        for what in ("missing", "negative") if of_customers else ("negative",):
-            where = found.isna() if what == "missing" else found < 0
-            rule = getattr(column.said if of_customers else self.table, what, "")
-            known = dict(what=what, lowest=f"; lowest {found.min():g}" if what == "negative" else "")
-            why = f"with {what} {column.name}{DONE.get(rule, '')} ({what}: {rule})"
-            self._decide(found, where, rule, why, "revenue" if of_customers else "negative amount", **known)
-            found = found.mask(where, 0.0) if rule == "zero" else found
-        return found
+            self._decide(found.isna(), rule, f"without {key} (missing: drop)", sentence, key=key)
+        if kind == "money":
+            self._refuse_a_total(found, at)
+            of_customers = isinstance(said, Revenue)
+            decisions, sentence = (said, "revenue") if of_customers else (self.table, "negative amount")
+            for what in ("missing", "negative") if of_customers else ("negative",):
+                where, rule = found.isna() if what == "missing" else found < 0, getattr(decisions, what, "")
+                known = dict(what=what, lowest=f"; lowest {found.min():g}" if what == "negative" else "")
+                self._decide(where, rule, f"with {what} {key}{DONE.get(rule, '')} ({what}: {rule})", sentence, **known)
+                found = found.mask(where, 0.0) if rule == "zero" else found
+        return {key: found}
 
     def _refuse_a_total(self, found: pd.Series, at: str) -> None:
         """Refuse a last amount that is the sum of those above it: a line of totals is nobody."""
@@ -238,9 +218,8 @@ class Checked:
         known = item.personal or item.scale or item.labels or item.is_date or {"verbatim", "respondent"} & {*item.role}
         if not known and at and key not in self.ids and (found := find_identifier(at, stored)):
             raise Refused(say("names a person", why=found, key=key))
-        parts = (
-            Cells(stored.astype("str").str.split(item.multiple).explode(), cells.writing) if item.multiple else cells
-        )
+        split = item.multiple and stored.astype("str").str.split(item.multiple).explode()
+        parts = Cells(split, cells.writing) if item.multiple else cells
         held = {code: parts.rows(parts.coded([code]), False) for code in item.aside}
         self.coded.setdefault(key, Counter()).update({code: at.index[at].nunique() for code, at in held.items()})
         never = cells.rows(cells.coded(item.not_applicable), False)
@@ -259,11 +238,7 @@ class Checked:
 
 
 def guarded(frame: pd.DataFrame, table: Table, key: PseudonymKey) -> pd.DataFrame:
-    """Return a table as analyses see it: pseudonyms instead of ids, redacted texts.
-
-    A study reads ids as they are, since rows are deduplicated and files corrected by them. One id has one pseudonym, so
-    that joins between the tables of a study hold.
-    """
+    """Return a table as analyses see it: redacted texts, and pseudonyms for ids, by which tables join as before."""
     seen: dict[str, pd.Series] = {}
     for column in table.id_columns:
         twin = next((c for c in seen if frame[c].equals(frame[column])), None)  # cluster: customer is common
@@ -284,15 +259,16 @@ def _deduplicated(whole: pd.DataFrame, table: Table, files: Sequence[str]) -> tu
     repeated = whole.duplicated(keys, keep=False)
     exact = whole[repeated].duplicated()
     kept = whole.drop(exact.index[exact]) if exact.any() else whole
-    groups, shown = list(kept[kept.duplicated(keys, keep=False)].groupby(keys, sort=False)), []
-    for _, rows in groups[: SHOWN["ids"]]:  # where they stand, and not what they are: an id is a person's
-        places = {files[part]: row_numbers(at.index.get_level_values(1)) for part, at in rows.groupby(level=0)}
-        one = len(set(files)) == 1
-        shown.append(f"({'; '.join(at if one else f'{file} {at}' for file, at in places.items())})")
-    if groups:
+    if groups := [rows for _, rows in kept[kept.duplicated(keys, keep=False)].groupby(keys, sort=False)]:
+        shown = []
+        for rows in groups[: SHOWN["ids"]]:  # where they stand, and not what they are: an id is a person's
+            places = {files[part]: row_numbers(at.index.get_level_values(1)) for part, at in rows.groupby(level=0)}
+            shown.append("; ".join(at if len(set(files)) == 1 else f"{file} {at}" for file, at in places.items()))
         more = f" and {len(groups) - SHOWN['ids']} more" if len(groups) > SHOWN["ids"] else ""
-        declared = " and ".join(getattr(table, k, None) or k for k in keys)
-        remedy = say("declare the wave") if "respondent" in keys and "wave" not in keys else ""
-        told = dict(file=files[0], values=count(len(groups), "value"), of=declared, shown=", ".join(shown))
-        raise StudyProblem(say("clash", **told, more=more, remedy=remedy))
+        told = dict(
+            file=files[0], values=count(len(groups), "value"), shown=", ".join(f"({at})" for at in shown) + more,
+            of=" and ".join(getattr(table, key, None) or key for key in keys),
+            remedy=say("declare the wave") if "respondent" in keys and "wave" not in keys else "",
+        )  # fmt: skip
+        raise StudyProblem(say("clash", **told))
     return kept, reasons({"equal to another in every declared column": int(exact.sum())})
