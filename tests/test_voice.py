@@ -202,6 +202,7 @@ TEXT = pd.DataFrame({"said": ["The delivery was late"] * 300, "score": [0, 10] *
         ({"x": {"de": ["liefer*"]}}, "topic 'x' must hold label, en, pl, ru, en_weak, pl_weak, ru_weak, not; it has 'de'"),
         ({"x": {"en": []}}, "has no pattern in any language"),
         ({"x": {"en": ["*"]}}, r"'\*' is no pattern"),
+        ({"x": {"en": 5}}, "5 is no pattern"),
         ({"x": ["late"]}, "must hold label, en, pl, ru, en_weak, pl_weak, ru_weak, not"),
         ([], "must hold topics"),
     ],
