@@ -202,6 +202,7 @@ TEXT = pd.DataFrame({"said": ["The delivery was late"] * 300, "score": [0, 10] *
         ({"x": {"de": ["liefer*"]}}, "topic 'x' must hold label, en, pl, ru, en_weak, pl_weak, ru_weak, not; it has 'de'"),
         ({"x": {"en": []}}, "has no pattern in any language"),
         ({"x": {"en": ["*"]}}, r"'\*' is no pattern"),
+        ({"x": {"en": 5}}, "5 is no pattern"),
         ({"x": ["late"]}, "must hold label, en, pl, ru, en_weak, pl_weak, ru_weak, not"),
         ([], "must hold topics"),
     ],
@@ -313,6 +314,17 @@ def test_topics_of_fewer_persons_than_the_floor_are_hidden_and_not_quoted():
     assert np.isnan(rows.at["returns", "estimate"]) and rows.at["delivery", "estimate"] > 0.9
     assert set(found.quotes()) == {"Delivery"} and found.suppressed >= 1
     assert not any("refund" in str(w) for w in found.tables()["patterns"]["word"])
+
+
+def test_the_floor_of_word_forms_and_languages_counts_persons_not_how_often_they_say_it():
+    said = ["The delivery was late again."] * 60 + ["Kurier Kurier, kurierem przez kuriera"] * 12 + ["Посылка пришла."] * 3
+    who = [*range(60), *[99] * 12, 100, 101, 102]
+    table = pd.DataFrame({"said": said, "who": who, "score": [0, 10] * 37 + [0]})
+    survey = cx.as_survey(table, respondent="who", min_base=10, scales={"score": (0, 10)})
+    found = cx.tag_topics(survey, text="said").tables()
+    assert set(found["patterns"]["word"]) == {"delivery"} and found["languages"]["language"].tolist() == ["en"]
+    words = cx.distinctive_words(survey, text="said", group="score").tidy()["word"]
+    assert set(words) == {"delivery", "late"}
 
 
 def test_a_first_screen_gets_two_redacted_complaints_a_topic_and_no_table_gets_any(tmp_path, monkeypatch):

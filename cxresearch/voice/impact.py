@@ -60,7 +60,7 @@ def topic_impact(
     found["established"] = same & (np.maximum(found["p_adjusted"], second["p_adjusted"]) < 1 - confidence)
     equal = ends("at_equal_topics", *(second[end] for end in ENDS))
     found = found.assign(**equal, p_second=second["p_adjusted"], n=kept.sum(axis=0))
-    about = pd.DataFrame([name for name, kept in zip(names, asked) if kept], columns=["term", "tone"], dtype=object)
+    about = pd.DataFrame([name for name, kept in zip(names, asked) if kept], columns=["term", "tone"])
     order = digits.descending(-found["estimate"].to_numpy(), about["term"] + about["tone"])
     table = pd.concat([about, found], axis=1).iloc[order].reset_index(drop=True)
     about = table["tone"].map(JUDGED) + table["term"].map(read.labels)
@@ -109,9 +109,8 @@ def contribution(weights: np.ndarray, flags: np.ndarray, value: np.ndarray) -> n
 
 
 def least_squares(sample, value, asked, given, confidence: float):
-    """Return the statsmodels fit on columns asked for and given, and the former's rows with the design's errors (Holm).
-
-    A column that the others tell exactly has no coefficient of its own: its estimate is missing.
+    """Return the statsmodels fit on columns asked for and given, and the former's rows with the design's errors (Holm);
+    the estimate of a column that the others tell exactly is missing.
     """
     import statsmodels.api as sm
 
@@ -155,7 +154,11 @@ def tone_of_texts(
     >>> print(cx.tone_of_texts(study.responses, text="comment", score="recommend", seed=1))
     The tone of the texts agrees with Would recommend us: area under the curve ...
     """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import cohen_kappa_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
 
     read = read_texts(responses, text, language=language)
     survey, (high, kind) = read.survey, satisfied(read.survey, score)
@@ -163,7 +166,13 @@ def tone_of_texts(
     require_texts(len(rows), min_rows, "tone_of_texts")
     happy = high[rows] == 1
     require_texts(10 * min(happy.sum(), (~happy).sum()), min_rows, f"tone_of_texts, ten times the rarer of {kind},")
-    chance = _read(read.texts[rows], read.code[rows], happy, folds, seed)
+    letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=2, sublinear_tf=True)
+    model = make_pipeline(letters, LogisticRegression(C=10, max_iter=1000))
+    how = dict(cv=StratifiedKFold(folds, shuffle=True, random_state=seed), method="predict_proba")
+    chance = np.full(len(happy), happy.mean())
+    for at in (np.flatnonzero(read.code[rows] == code) for code in range(4)):  # one model a language
+        if min(happy[at].sum(), (~happy[at]).sum()) >= folds:
+            chance[at] = cross_val_predict(model, read.texts[rows[at]], happy[at], **how)[:, 1]
     area, error = area_under_curve(chance, happy)
     plain = area_under_curve(read.counted(np.sign(read.tone[read.part]))[rows], happy)[0]
     cut = np.sort(chance)[::-1][int(happy.sum()) - 1]  # as many read as satisfied as are
@@ -173,9 +182,9 @@ def tone_of_texts(
     table = table.agg({"reads_as": "mean", "estimate": "mean", "n": "sum"}).reset_index(drop=True)
     table["conf_low"], table["conf_high"] = wilson_interval(table["estimate"], table["n"], confidence)
     table.insert(0, "term", [f"fifth {k + 1}" for k in range(5)])
-    apart, stays = [int(f.sum()) for f in (happy & (chance < 1 - SURE), ~happy & (chance > SURE))], bool(low > 0.5)
-    seen = [n >= survey.min_base or survey.min_base == 1 for n in apart]
-    counts = [number(n, 0) if shown else "too few to show" for n, shown in zip(apart, seen)]
+    apart, stays = (happy & (chance < 1 - SURE), ~happy & (chance > SURE)), bool(low > 0.5)
+    seen = [len(set(read.who[rows[f]])) >= survey.min_base or survey.min_base == 1 for f in apart]
+    counts = [number(f.sum(), 0) if shown else "too few to show" for f, shown in zip(apart, seen)]
     known = {"score": survey.label(score), **dict(zip(("high", "low"), counts))}
     summary = {"n": len(rows), "method": "logistic regression on letters, out of fold", "established": stays}
     summary |= {"kappa": cohen_kappa_score(chance >= cut, happy), **ends("auc", area, low, min(top, 1))}
@@ -185,24 +194,9 @@ def tone_of_texts(
     drawn["unit"] = f"satisfied by {survey.label(score)}, % of a fifth of the texts"
     told = say, ["tone_agrees" if stays else "tone_open", "tone_apart"], known, confidence
     question = "tone_of_texts", f"{score}, {text}", None, table, summary | {"auc_words": plain}, checks
-    further = {"disagreement": pd.DataFrame({"term": ["high", "low"], "n": apart})} if all(seen) else {}
+    unlike = {"term": ["high", "low"], "n": [f.sum() for f in apart]}
+    further = {"disagreement": pd.DataFrame(unlike)} if all(seen) else {}
     return Statement.of(*told, *question, source=survey, further=further, drawn=drawn)
-
-
-def _read(texts, language, happy, folds: int, seed) -> np.ndarray:
-    """Return each text's chance of a satisfied writer, by a model of the other parts; one model a language."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-
-    letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=2, sublinear_tf=True)
-    model = make_pipeline(letters, LogisticRegression(C=10, max_iter=1000))
-    parts, chance = StratifiedKFold(folds, shuffle=True, random_state=seed), np.full(len(happy), happy.mean())
-    for at in (np.flatnonzero(language == code) for code in np.unique(language)):
-        if min(happy[at].sum(), (~happy[at]).sum()) >= folds:
-            chance[at] = cross_val_predict(model, texts[at], happy[at], cv=parts, method="predict_proba")[:, 1]
-    return chance
 
 
 def log_odds(first, second, prior) -> tuple[np.ndarray, np.ndarray]:
@@ -239,7 +233,8 @@ def distinctive_words(responses, *, text: str, group: str, language=None, min_pe
     inside, least = column.notna().to_numpy() & read.given, max(min_persons, survey.min_base)
     said, asked = read.table_of(inside).drop_duplicates(), ("distinctive_words", text, group)
     counts = pd.crosstab(said["word"], column.to_numpy()[said["row"]]).reindex(columns=levels, fill_value=0)
-    counts = counts[counts.sum(axis=1) >= least]
+    persons = said.groupby("word")["who"].nunique()
+    counts = counts[(counts.sum(axis=1) >= least) & (persons >= survey.min_base)]
     if counts.empty:
         return nothing(*asked, f"no word is said in {least} texts of both groups", n=int(inside.sum()))
     n = counts.sum(axis=1)

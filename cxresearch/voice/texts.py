@@ -50,7 +50,7 @@ def folded(text: str) -> str:
 def _listed(patterns) -> list:
     """Return the patterns of a list, or of a text with commas between them, folded."""
     patterns = patterns.split(",") if isinstance(patterns, str) else patterns or ()
-    return [folded(p).strip() if isinstance(p, str) else p for p in patterns]
+    return [folded(p).strip() if isinstance(p, str) else p for p in (patterns if np.iterable(patterns) else [patterns])]
 
 
 @cache
@@ -98,7 +98,6 @@ class Texts:
     word: np.ndarray  # (m,) position in `words`
     words: list[str]  # (v,) distinct tokens, folded, in order
 
-    # By text (N,), word (v,), token (m,) and part (p,).
     given = cached_property(lambda self: pd.notna(self.texts))
     length = cached_property(lambda self: self.counted(self.spelled).astype(int))  # words of each text
     spelled = cached_property(lambda self: np.array([w[:1].isalnum() for w in self.words] or [True])[self.word])
@@ -107,6 +106,12 @@ class Texts:
     part = cached_property(lambda self: self._pieces((STOP, COMMA), (TURN, JOIN)))  # of each token, through all texts
     _new = cached_property(lambda self: np.append(True, self.part[1:] > self.part[:-1]))  # token of its part
     clause = cached_property(lambda self: self._pieces((STOP,), (TURN,))[self._new])  # of each part
+
+    @cached_property
+    def who(self) -> np.ndarray:
+        """Whom each text is of, (N,): the floor counts persons."""
+        persons = self.survey.every[1]
+        return np.arange(len(self.texts)) if persons is None else persons[: len(self.texts)]
 
     def counted(self, values) -> np.ndarray:
         """Return the sums of values of tokens (m,) by text, (N,)."""
@@ -162,9 +167,8 @@ class Texts:
 
     @cached_property
     def tone(self) -> np.ndarray:
-        """Tone of each part, (p,): above zero is praise, below complaint; of its clause where it has none of its own.
-
-        A negator turns the next two words that count; alone it complains, unless a report follows (*I did not order*).
+        """Tone of each part, (p,): above zero is praise; a negator turns the next two words that count, alone it complains,
+        unless a report follows (*I did not order*).
         """
         counts = np.flatnonzero(~np.isin(self.kind, (SKIPPED, STOP, COMMA, JOIN, TURN)))
         kind, part = self.kind[counts], self.part[counts]
@@ -227,11 +231,13 @@ class Texts:
         return {**self.survey.labels, **{t: entry["label"] for t, entry in self.taxonomy.items()}, "other": "Other"}
 
     def table_of(self, at: np.ndarray) -> pd.DataFrame:
-        """Return one row per word of some texts, (N,) bool: ``row``, ``word``, ``language``, without function words."""
-        ordinary = [w for code in LANGUAGES[:3] for w in shipped()[1][code]["functions"]]
-        kept = self.spelled & ~np.isin(self.words, ordinary)[self.word] & at[self.row]
+        """Return one row per word of some texts, (N,) bool: ``row, word, language, who``, without function words."""
+        ordinary = {w for code in LANGUAGES[:3] for w in shipped()[1][code]["functions"]}
+        telling = np.array([w not in ordinary for w in self.words], dtype=bool)
+        kept = self.spelled & telling[self.word] & at[self.row]
         row, words = self.row[kept], np.array(self.words, dtype=object)[self.word[kept]]
-        return pd.DataFrame({"row": row, "word": words, "language": np.array(LANGUAGES)[self.code[row]]})
+        said = {"row": row, "word": words, "language": np.array(LANGUAGES)[self.code[row]], "who": self.who[row]}
+        return pd.DataFrame(said)
 
 
 def read_texts(responses, text: str, *, language: str | None = None, taxonomy=None) -> Texts:

@@ -47,8 +47,8 @@ class Topics(Statement):
     @property
     def highlights(self) -> dict:
         """Two complaints a topic, for who has to look at it; in no table."""
-        named = {self.label(topic): topic for topic in self.read.taxonomy}
-        return {"quotes": {named[label]: said for label, said in self.quotes().items()}}
+        said = self.quotes()
+        return {"quotes": {t: said[self.label(t)] for t in self.read.taxonomy if self.label(t) in said}}
 
     def quotes(self, *, each: int = 2, tone: str = "negative") -> Quotes:
         """Return up to `each` redacted texts a topic whose base may be shown: to be read, in no table."""
@@ -85,19 +85,32 @@ def tag_topics(responses, *, text: str, taxonomy=None, language=None, by=None, w
     survey, split = read.survey, [by] if isinstance(by, str) else list(by or ())
     sample = survey.sample(read.says, by=split or None, wave=wave, what=survey.label(text))
     said = {tone: read.mentioned(tone)[sample.rows] for tone in ("any", *TONES)}
-    table, tagged = _shares(sample, read.taxonomy, said, confidence), said["any"].any(axis=1)
+    said = {tone: np.column_stack([f, (tone == "any") & ~f.any(axis=1)]) for tone, f in said.items()}  # other: none
+    table = _shares(sample, read.taxonomy, said, confidence)
     if len(keys := list(sample.keys.columns)):
         whole = _shares(sample.pooled(), read.taxonomy, said, confidence).assign(**dict.fromkeys(keys, "all"))
         table = pd.concat([table.astype(dict.fromkeys(keys, object)), whole], ignore_index=True)
     spoken = np.bincount(read.code[sample.rows], minlength=4)
-    languages = pd.DataFrame({"language": LANGUAGES, "n": spoken}).sort_values("n", ascending=False, kind="stable")
+    languages = pd.DataFrame({"language": LANGUAGES, "n": spoken})
+    languages = languages[distinct(read.code[sample.rows], read.who[sample.rows], 4) >= survey.min_base]
+    languages = languages.sort_values("n", ascending=False, kind="stable")
     steps = pd.DataFrame(STEPS, columns=["step", "rows", "removed", "reason"])
     steps["rows"] = left = [len(read.texts), read.given.sum(), read.says.sum()]
     steps["removed"] = [0, *-np.diff(left)]
-    further = {"patterns": _patterns(read), "languages": languages[languages["n"] >= survey.min_base], "texts": steps}
-    if wave and not split and len(sample.keys) > 1:
-        further["changes"] = _changes(sample, read, said["any"], confidence)
-    covered, mixed = float(sample.pooled().means(tagged * 1.0)[0]), language in split
+    (at, topic), topics, words = read.hits, list(read.taxonomy), np.array(read.words, dtype=object)
+    forms = pd.DataFrame({"topic": topic, "word": words[read.word[at]], "who": read.who[read.row[at]]})
+    forms["topic"] = np.array(topics, dtype=object)[topic]
+    forms = forms.groupby(["topic", "word"])["who"].agg(n="size", persons="nunique").reset_index()
+    forms = forms[forms.pop("persons") >= survey.min_base]
+    forms = forms.sort_values(["topic", "n", "word"], ascending=[True, False, True], ignore_index=True)
+    further = {"patterns": forms, "languages": languages, "texts": steps}
+    if wave and not split and len(sample.keys) > 1:  # of the last two waves
+        step, shares = np.array([-1, 1]), said["any"][:, :-1].T * 1.0
+        gap = np.array([step @ sample.means(value)[-2:] for value in shares])
+        spread = [max(step @ sample.covariance(value)[-2:, -2:] @ step, 0) for value in shares]
+        changes = together(gap, np.sqrt(spread), confidence, sample.df[-2:].min()).assign(term=topics)
+        further["changes"] = changes.assign(**dict(zip(["wave_before", "wave"], sample.keys["wave"].iloc[-2:])))
+    covered, mixed = float(sample.pooled().means(1.0 - said["any"][:, -1])[0]), language in split
     again, told = read.repeated.sum() / read.given.sum(), 1 - spoken[3] / spoken.sum()
     apart = "no: recall differs by language (coding_agreement)", not mixed, "stops" if mixed else "info"
     checks = (
@@ -119,11 +132,9 @@ def _shares(sample, topics, said, confidence: float) -> pd.DataFrame:
     """Return share, interval and tone of each topic in each cell; values of fewer persons than the floor are missing."""
     frames, floor = [], sample.min_base if sample.min_base > 1 else 0
     for k, topic in enumerate((*topics, "other")):
-        other = {tone: np.zeros(len(sample), dtype=bool) for tone in said} | {"any": ~said["any"].any(axis=1)}
-        flags = other if topic == "other" else {tone: f[:, k] for tone, f in said.items()}
-        few = {tone: persons_with(sample, f) < floor for tone, f in flags.items()}
-        tones = {tone: np.where(few[tone], np.nan, sample.means(flags[tone] * 1.0)) for tone in TONES}
-        share, variance = sample.means(flags["any"] * 1.0), sample.variance(flags["any"] * 1.0)
+        few = {tone: persons_with(sample, f[:, k]) < floor for tone, f in said.items()}
+        tones = {tone: np.where(few[tone], np.nan, sample.means(said[tone][:, k] * 1.0)) for tone in TONES}
+        share, variance = sample.means(said["any"][:, k] * 1.0), sample.variance(said["any"][:, k] * 1.0)
         base = np.divide(share * (1 - share), variance, out=sample.n.astype(float), where=variance > 0)
         limits = wilson_interval(share, np.maximum(base, 1), confidence)
         frame = sample.keys.assign(**ends("estimate", share, *limits), **tones)
@@ -137,23 +148,6 @@ def persons_with(sample, flags: np.ndarray) -> np.ndarray:
     """Return how many distinct persons of each cell are flagged, (cells,)."""
     persons = np.arange(len(sample)) if sample.persons is None else sample.persons
     return distinct(sample.cell[flags], persons[flags], len(sample.keys)) if flags.any() else np.zeros(len(sample.keys))
-
-
-def _patterns(read: Texts) -> pd.DataFrame:
-    """Return how often each word form was matched by topic; forms of fewer texts than the floor are left out."""
-    at, topic = read.hits
-    found = {"topic": np.array([*read.taxonomy], dtype=object)[topic], "word": np.array(read.words)[read.word[at]]}
-    found = pd.DataFrame(found, dtype=object).value_counts().reset_index(name="n").query("n >= @read.survey.min_base")
-    return found.sort_values(["topic", "n", "word"], ascending=[True, False, True], ignore_index=True)
-
-
-def _changes(sample, read: Texts, said: np.ndarray, confidence: float) -> pd.DataFrame:
-    """Return how each topic's share changed between the last two waves, together (Holm)."""
-    step, (before, after) = np.array([-1, 1]), sample.keys["wave"].iloc[-2:]
-    gap = [step @ sample.means(value)[-2:] for value in said.T * 1.0]
-    spread = [step @ sample.covariance(value)[-2:, -2:] @ step for value in said.T * 1.0]
-    found = together(np.array(gap), np.sqrt(np.maximum(spread, 0)), confidence, sample.df[-2:].min())
-    return found.assign(term=list(read.taxonomy), wave_before=before, wave=after)
 
 
 def together(estimate, error, confidence: float, df: float = np.inf) -> pd.DataFrame:
@@ -253,13 +247,12 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
             row |= ends(key, *((share, *wilson_interval(share, base, confidence)) if base else [np.nan] * 3))
         ratings = np.array([g[at].ravel() for g in given], dtype=float)
         rows.append(row | {"alpha": krippendorff_alpha(ratings, level="nominal") if len(coders) > 1 else np.nan})
-    table = pd.DataFrame(rows)
-    least, alpha = table["conf_low"][:-1].min(), rows[-1]["alpha"]
+    least, alpha = pd.DataFrame(rows[:-1])["conf_low"].min(), rows[-1]["alpha"]
     worst = "recall, lower end, in the language where it is lowest"
     recalled = Check(worst, percent(least), "at least 80 %", bool(least >= 0.8))
     checks = recalled, Check("coders agree (alpha)", number(alpha, 2), "at least 0.67", bool(alpha >= 0.67))
     summary, drawn = {"n": len(sheet), "method": "majority of the coders"}, {"scale": 100, "unit": "recall, %"}
-    question = "coding_agreement", "topics", None, table, summary, checks
+    question = "coding_agreement", "topics", None, pd.DataFrame(rows), summary, checks
     return Statement.of(say, ["coding"], rows[-1], confidence, *question, source=as_table(sheet), drawn=drawn)
 
 
@@ -282,18 +275,36 @@ def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2
     >>> print(cx.free_topics(study.responses, text="comment", taxonomy=own, counts=[2], seed=1))
     No stable topics in what the taxonomy misses: ...
     """
+    import snowballstemmer
     from scipy.optimize import linear_sum_assignment
+    from sklearn.decomposition import NMF
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    def factors(matrix, k):  # weights of texts, of words, and the heaviest words of each
+        model = NMF(k, init="nndsvd", max_iter=2000, tol=1e-5)
+        weight, parts = model.fit_transform(matrix), model.components_
+        return weight, parts, [set(np.argsort(-row, kind="stable")[:TOP]) for row in parts]
 
     read = read_texts(responses, text, language=language, taxonomy=taxonomy)
     left = read.says & ~read.mentioned().any(axis=1)
     require_texts(n := int(left.sum()), min_rows, "free_topics")
-    matrix, forms = _term_matrix(read, left)
+    said, stemmers = read.table_of(left), {code: snowballstemmer.stemmer(name) for code, name in STEMMERS.items()}
+    said = said[said["word"].str.len() > 2]
+    forms = said[["word", "language"]].drop_duplicates()
+    forms["stem"] = [stemmers[code].stemWord(word) for word, code in forms.itertuples(index=False)]
+    said = said.merge(forms, how="left")
+    said = said[said.groupby("stem")["who"].transform("nunique") >= read.survey.min_base]
+    stems = said.groupby("row")["stem"].agg(list)
+    model = TfidfVectorizer(analyzer=list, min_df=max(5, read.survey.min_base), sublinear_tf=True)
+    matrix = model.fit_transform([stems.get(row, []) for row in np.flatnonzero(left)])
+    form = said.groupby("stem")["word"].agg(lambda words: words.value_counts().sort_index(kind="stable").idxmax())
+    form = form.reindex(model.get_feature_names_out()).to_numpy()  # the most frequent one of each stem
     rng, best, found = np.random.default_rng(seed), 0.0, None
     halves = [rng.permutation(n)[: n // 2] for _ in range(HALVES)]
     for k in sorted(k for k in counts if k < min(matrix.shape)):
-        weight, parts, whole = _factors(matrix, k)
+        weight, parts, whole = factors(matrix, k)
         overlap = []
-        for *_, part in (_factors(matrix[half], k) for half in halves):
+        for *_, part in (factors(matrix[half], k) for half in halves):
             alike = np.array([[len(a & b) / len(a | b) for b in part] for a in whole])
             overlap.append(alike[linear_sum_assignment(-alike)])
         again = np.mean(overlap, axis=0)
@@ -302,7 +313,7 @@ def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2
         return nothing("free_topics", text, None, say("free_none", n=number(n, 0), best=number(best, 2)), n=n)
     k, weight, parts, again = found
     share = np.bincount(weight.argmax(axis=1)[weight.max(axis=1) > 0], minlength=k) / n
-    named = [", ".join(forms[np.argsort(-row, kind="stable")[:5]]) for row in parts]
+    named = [", ".join(form[np.argsort(-row, kind="stable")[:5]]) for row in parts]
     table = pd.DataFrame({"words": named, **ends("estimate", share, *wilson_interval(share, n, confidence=0.95))})
     table = table.assign(come_again=again).iloc[digits.descending(share, named)].reset_index(drop=True)
     known = {"k": k, "words": table["words"][0], "share": table["estimate"][0]}
@@ -310,29 +321,3 @@ def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2
     summary = {"n": n, "method": "non-negative factors of TF-IDF", "come_again": best, "established": True}
     question, drawn = ("free_topics", text, None, table, summary, (check,)), {"scale": 100, "unit": f"% of {n} texts"}
     return Statement.of(say, ["free"], known, 0.95, *question, source=read.survey, drawn=drawn)
-
-
-def _term_matrix(read, left):
-    """Return TF-IDF of the stems of some texts, and the most frequent form of each; stems of few texts are left out."""
-    import snowballstemmer
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    said, stemmers = read.table_of(left), {code: snowballstemmer.stemmer(name) for code, name in STEMMERS.items()}
-    said = said[said["word"].str.len() > 2]
-    forms = said[["word", "language"]].drop_duplicates()
-    forms["stem"] = [stemmers[code].stemWord(word) for word, code in forms.itertuples(index=False)]
-    said = said.merge(forms, how="left")
-    stems = said.groupby("row")["stem"].agg(list)
-    model = TfidfVectorizer(analyzer=list, min_df=max(5, read.survey.min_base), sublinear_tf=True)
-    matrix = model.fit_transform([stems.get(row, []) for row in np.flatnonzero(left)])
-    form = said.groupby("stem")["word"].agg(lambda words: words.value_counts().sort_index(kind="stable").idxmax())
-    return matrix, form.reindex(model.get_feature_names_out()).to_numpy()
-
-
-def _factors(matrix, k: int) -> tuple[np.ndarray, np.ndarray, list[set]]:
-    """Return weights of texts and of words in `k` factors, and the heaviest words of each."""
-    from sklearn.decomposition import NMF
-
-    model = NMF(k, init="nndsvd", max_iter=2000, tol=1e-5)
-    weight = model.fit_transform(matrix)
-    return weight, model.components_, [set(np.argsort(-row, kind="stable")[:TOP]) for row in model.components_]
