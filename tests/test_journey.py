@@ -417,7 +417,9 @@ def test_an_order_column_that_ties_or_is_missing_tells_no_order():
 
 def test_copies_of_a_row_within_a_day_do_not_tell_how_others_followed():
     day = DAY0.normalize()
-    log = log_of([["web", "shop", "web", "bill"]], copies=40).assign(at=[day, day, day, day + pd.Timedelta(days=1)] * 40)
+    log = log_of([["web", "shop", "web", "bill"]], copies=40).assign(
+        at=[day, day, day, day + pd.Timedelta(days=1)] * 40
+    )
     found, moves = moves_of(log, duplicates="keep")
     assert check(found, "one moment")["value"] == 80 and moves.get(("shop", "web"), 0) == 0
 
@@ -471,7 +473,11 @@ def test_a_rate_or_a_naive_ratio_that_nothing_tells_is_missing():
     found = cx.handoff_penalty(log.assign(closed=log["closed"].mask(moved)), landmark=24, **HANDED)
     assert found.tables()["hazard"]["estimate"].isna().all()  # no case that was handed on is closed
     ever = cx.handoff_penalty(log[moved], landmark=10, **HANDED)
-    assert ever.tidy().set_index("term")["estimate"].isna().to_dict() == {"landmark": False, "season": False, "naive": True}
+    assert ever.tidy().set_index("term")["estimate"].isna().to_dict() == {
+        "landmark": False,
+        "season": False,
+        "naive": True,
+    }
 
 
 def test_the_floor_counts_persons_not_accounts_or_rows():
@@ -487,7 +493,9 @@ def test_the_floor_counts_persons_not_accounts_or_rows():
 
 def test_rows_of_a_file_come_in_its_order(tmp_path):
     n = 600_000
-    pd.DataFrame({"case": 1, "at": DAY0, "row": np.arange(n)}).to_parquet(tmp_path / "log.parquet", row_group_size=122_880)
+    pd.DataFrame({"case": 1, "at": DAY0, "row": np.arange(n)}).to_parquet(
+        tmp_path / "log.parquet", row_group_size=122_880
+    )
     assert (event_log(tmp_path / "log.parquet", "case", "at", ["row"]).table["row"] == np.arange(n)).all()
 
 

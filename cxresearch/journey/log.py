@@ -60,13 +60,11 @@ class Log:
     def limit(self, until) -> int:
         """Return a moment given by hand, which is in the log's time zone unless it names one, as microseconds."""
         when = pd.Timestamp(until)
-        when = when.tz_localize(self.zone) if when.tzinfo is None or self.zone is None else when
-        return when.value // 1000
+        return (when.tz_localize(self.zone) if when.tzinfo is None or self.zone is None else when).value // 1000
 
     def said_yes(self, name: str) -> np.ndarray:
         """Return a column of yes and no as bool, missing as no; refuse anything else."""
-        column = self.table[name].rename(name)
-        said = column.astype(str).str.strip().str.lower().where(column.notna(), "no")
+        said = self.table[name].astype(str).str.strip().str.lower().where(self.table[name].notna(), "no")
         yes = said.isin(["yes", "true", "1", "1.0"])
         refuse_any(~yes & ~said.isin(["no", "false", "0", "0.0"]), "no_yes", said)
         return yes.to_numpy()
@@ -85,12 +83,12 @@ class Log:
             totals = np.add.reduceat(hit - share, starts)
             variance = cases / max(cases - 1, 1) * (totals @ totals) / n**2
             base = min(share * (1 - share) / variance, n) if variance > 0 and 0 < share < 1 else cases
-            row = {"group": name} | ends("estimate", share, *wilson_interval(share, base, confidence))
-            counts = {key: int(mark[here].sum()) for key, mark in marks.items()}
-            rows.append(row | {"n": n, "n_effective": base} | counts | {"persons": persons})
+            row = {"group": name} | ends("estimate", share, *wilson_interval(share, base, confidence)) | {"n": n}
+            row |= {"n_effective": base} | {key: int(mark[here].sum()) for key, mark in marks.items()}
+            rows.append(row | {"persons": persons})
         parts = (pd.DataFrame(part) for part in (rows[:1], rows[1:]))
-        parts = (hide_cells(part, min_base=floor, base="persons", keys=("group",)) for part in parts)
-        whole, table = (part.drop(columns="persons") for part in parts)
+        hidden = (hide_cells(part, min_base=floor, base="persons", keys=("group",)) for part in parts)
+        whole, table = (part.drop(columns="persons") for part in hidden)
         return whole.iloc[0], table
 
 
@@ -126,9 +124,9 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
     )
     case_of = np.cumsum(np.append(False, code[1:] != code[:-1]), dtype=np.int32)
     log = Log(table[columns].iloc[at].reset_index(drop=True), case_of, moment, tied, zone, source, checks)
-    row, told = table.iloc[at[np.argmax(tied)]], {"key": keys[0], "at": at[np.argmax(tied)], "n": tied.sum()}
+    row, told = table.iloc[place := at[np.argmax(tied)]], {"key": keys[0], "n": tied.sum()}
     unclear = ordered and tied.any() and not log.days
-    say.refuse_if(unclear, "tied", case=row[keys[0]], moment=row[time], **told)
+    say.refuse_if(unclear, "tied", at=place, case=row[keys[0]], moment=row[time], **told)
     return log
 
 
@@ -148,7 +146,8 @@ def places_of(code, moment, rank) -> np.ndarray:
     key = moment - moment.min()
     key //= max(int(np.gcd.reduce(key)), 1)
     if not rank.any() and (span := int(key.max()) + 1) * (int(code.max()) + 1) < 2**63:
-        return np.argsort(key + code * np.int64(span), kind="stable")
+        key += code * np.int64(span)
+        return np.argsort(key, kind="stable")
     return np.lexsort((rank, moment, code))
 
 
@@ -160,8 +159,7 @@ def refuse_any(odd, key: str, column: pd.Series) -> None:
 
 def moments_of(column: pd.Series) -> tuple[np.ndarray, object]:
     """Return times as microseconds, `UNKNOWN` where missing or blank, and their time zone; refuse what is no time."""
-    times = column
-    if not pd.api.types.is_datetime64_any_dtype(column):
+    if not pd.api.types.is_datetime64_any_dtype(times := column):
         written = column.astype("string").str.strip().replace("", pd.NA)
         try:
             times = pd.to_datetime(written, errors="coerce", format="ISO8601")
@@ -191,12 +189,9 @@ def groups_of(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
 
 
 def design_of(table: pd.DataFrame) -> np.ndarray:
-    """Return controls (n, p): numbers with a column of "not known", others by value less the first; none constant."""
-    parts = [np.zeros((len(table), 0))]
-    for _, column in table.items():
-        if pd.api.types.is_numeric_dtype(column.dtype) and column.nunique() > 2:
-            parts.append(np.column_stack([(column - column.mean()).fillna(0.0), column.isna()]))
-        else:
-            parts.append(pd.get_dummies(column.astype(object), drop_first=True, dummy_na=True))
-    found = np.concatenate(parts, axis=1).astype(float)
+    """Return controls (n, p): numbers with columns of "not known", others by value less the first; none constant."""
+    many = [name for name in table.select_dtypes("number") if table[name].nunique() > 2]
+    numbers, others = table[many].astype(float), table.drop(columns=many).astype(object)
+    parts = [pd.get_dummies(column, drop_first=True, dummy_na=True) for _, column in others.items()]
+    found = np.column_stack([(numbers - numbers.mean()).fillna(0.0), numbers.isna(), *parts]).astype(float)
     return found[:, np.ptp(found, axis=0) > 0]

@@ -38,6 +38,7 @@ def moments_of_truth(
 
     ``estimate`` = exposure x good_less_bad, the latter by weighted least squares on bad, middle, good and what is held alike:
     an association, established where its interval, for all touchpoints together, lies above 0 with 30 bad ratings.
+    Refused: a column that is absent or holds text; a scale that is not declared where it is needed; few ratings everywhere.
 
     Parameters
     ----------
@@ -45,11 +46,6 @@ def moments_of_truth(
     before, controls : held alike, as is the mean of the other ratings: an earlier score of the person, by default the outcome
         in the wave before, and columns
     low, high : ratings are bad up to `low`, good from `high` on; by default the lower and the upper two of the scale
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        A column that is absent or holds text; a scale that is not declared where it is needed; few ratings everywhere.
 
     Examples
     --------
@@ -141,6 +137,7 @@ def channel_consistency(
 
     By weighted least squares with the design's errors. *Alike*: the 1 - 2 alpha interval of the difference lies within the
     margin; else *different*: Holm's p-value is under alpha; else *not known*. ``glance``: the deviation between channels.
+    Refused: a margin that is not above 0, scores that are text; fewer than two channels with enough rows.
 
     Parameters
     ----------
@@ -148,11 +145,6 @@ def channel_consistency(
     score, channel, case_mix : columns; what contacts are about (topic, month, agent) is held alike
     interactions, contact : table with channel and case mix, if not beside the score, and the id of a contact in both
     worth_acting_on : margin in scale points: smaller differences are not worth acting on
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        A margin that is not above 0, scores that are text; fewer than two channels with enough rows.
 
     Examples
     --------
@@ -165,7 +157,11 @@ def channel_consistency(
 
     survey = as_survey(contacts)
     if interactions is not None:
-        survey = beside(survey, as_table(interactions).table, score, contact, [channel, *case_mix])
+        require_columns(survey.table, score, contact, where="responses")
+        require_columns(table := as_table(interactions).table, contact, channel, *case_mix, where="interactions")
+        told = table.dropna(subset=contact).drop_duplicates(contact).set_index(contact)[[channel, *case_mix]]
+        told = told.reindex(survey.table[contact]).set_axis(survey.table.index)
+        survey = survey.with_table(survey.table.assign(**told))
     require_columns(survey.table, score, channel, *case_mix, where="contacts")
     require_share("confidence", confidence)
     say.refuse_if(not worth_acting_on > 0, "no_margin", margin=worth_acting_on)
@@ -210,12 +206,3 @@ def channel_consistency(
         source=survey, suppressed=int(sample.hidden.sum()), fitted=fit,
         drawn={"names": shown, "line": 0.0, "unit": f"{survey.label(score)}: difference, scale points"},
     )  # fmt: skip
-
-
-def beside(survey, interactions, score, contact, columns):
-    """Return answers with what the interactions say of the contact that each rates."""
-    require_columns(survey.table, score, contact, where="responses")
-    require_columns(interactions, contact, *columns, where="interactions")
-    told = interactions.dropna(subset=contact).drop_duplicates(contact).set_index(contact)[columns]
-    told = told.reindex(survey.table[contact]).set_axis(survey.table.index)
-    return survey.with_table(survey.table.assign(**told))

@@ -19,8 +19,8 @@ from cxresearch.journey.log import JourneyFinding, event_log, groups_of, numbers
 from cxresearch.privacy import hide_cells
 from cxresearch.survey import as_survey
 
-STAGES = {"before": "before the purchase", "purchase": "purchase", "after": "after the purchase"}
-STAGES["not stated"] = "not stated"
+STAGES = {stage: f"{stage} the purchase" for stage in ("before", "purchase", "after")}
+STAGES |= {"purchase": "purchase", "not stated": "not stated"}
 MARKERS = {"physical": "s", "digital": "D", "personal": "o"}
 START, END, WELL, LOST = "(start)", "(end)", "(well)", "(not well)"
 MOST = 10  # touchpoints that a heat map can show
@@ -31,17 +31,14 @@ def journey_coverage(
 ) -> JourneyFinding:
     """Return which share of the contacts at each touchpoint is of customers who rated it: blind spots by volume; the map.
 
+    Refused: neither case nor customer, an unknown stage, an item that the responses lack, customers that are not in both tables.
+
     Parameters
     ----------
     interactions, time, touchpoint : as in `journey_paths`; `customer` is by default the person of the table
     measured : dict, touchpoint -> the item of `responses` that rates it or None, or a table of touchpoint, item, stage
         (before, purchase, after), kind (physical, digital, personal) and owner, as a study declares
     case, owner : columns; with both the moves of a case from one owner to another are counted (table ``handoffs``)
-
-    Raises
-    ------
-    DataProblem
-        Neither case nor customer, an unknown stage, an item that the responses lack, customers that are not in both tables.
 
     Examples
     --------
@@ -50,7 +47,14 @@ def journey_coverage(
     'delivery'
     """
     require_share("confidence", confidence)
-    log, declared = event_log(interactions, customer, time, [touchpoint, customer]), touchpoints_of(measured)
+    table = isinstance(measured, pd.DataFrame)
+    declared = measured if table else pd.DataFrame(measured.items(), columns=["touchpoint", "item"])
+    declared = declared.rename(columns={"touchpoint": "term", "item": "measured_by"}).astype(object)
+    declared = declared.reindex(columns=["term", "stage", "kind", "measured_by", "owner"])
+    declared = declared.where(declared.notna(), None).assign(term=declared["term"].astype(str))
+    for stage in declared["stage"].dropna():
+        say.refuse_if(stage not in STAGES, "no_stage", stage=stage, near=nearest(stage, STAGES))
+    log = event_log(interactions, customer, time, [touchpoint, customer])
     survey, customer = None if responses is None else as_survey(responses), customer or log.source.person
     pairs, seen, total = declared[["term", "measured_by"]].dropna().to_numpy(), log.tied & False, len(log.case)
     for name, item in pairs if survey else ():
@@ -81,17 +85,6 @@ def journey_coverage(
     )  # fmt: skip
 
 
-def touchpoints_of(measured) -> pd.DataFrame:
-    """Return the touchpoints with stage, kind, item and owner, missing where not declared; refuse unknown stages."""
-    table = isinstance(measured, pd.DataFrame)
-    declared = measured if table else pd.DataFrame(measured.items(), columns=["touchpoint", "item"])
-    declared = declared.rename(columns={"touchpoint": "term", "item": "measured_by"})
-    declared = declared.reindex(columns=["term", "stage", "kind", "measured_by", "owner"]).astype(object)
-    for stage in declared["stage"].dropna():
-        say.refuse_if(stage not in STAGES, "no_stage", stage=stage, near=nearest(stage, STAGES))
-    return declared.where(declared.notna(), None).assign(term=declared["term"].astype(str))
-
-
 def rating_of(survey, item) -> tuple[float, float]:
     """Return the mean of an item, in points and as a share of its scale; missing where nothing may be shown."""
     if survey is None or not isinstance(item, str):
@@ -118,23 +111,19 @@ def moves_between_owners(interactions, case, time, owner) -> pd.DataFrame:
 
 
 def journey_map(finding, ax):
-    """Draw stages across, owners down; dots, squares and diamonds are personal, physical and digital touchpoints.
-
-    They are sized by contacts and coloured by rating, hollow where not measured; arcs are hand-offs between owners.
-    """
-    t = finding.table.assign(lane=finding.table["owner"].fillna("no owner named"), n=finding.table["n"].fillna(0))
+    """Draw stages across, owners down, touchpoints by kind, contacts and rating; arcs are hand-offs between owners."""
+    t = finding.table.fillna({"owner": "no owner named", "n": 0})
     moves = finding.further.get("handoffs", pd.DataFrame(columns=["term", "group", "n"])).dropna(subset="n")
     stages = [stage for stage in STAGES if (t["stage"] == stage).any()]
-    by_stage = t.sort_values("stage", key=lambda column: column.map(stages.index), kind="stable")
-    lanes = list(dict.fromkeys([*by_stage["lane"], *moves["term"], *moves["group"]]))
-    together, share = t.groupby(["stage", "lane"])["n"], t["rating_share"]
-    x = t["stage"].map(stages.index) + (together.cumcount() + 0.5) / together.transform("size") - 0.5
+    column, together, share = t["stage"].map(stages.index), t.groupby(["stage", "owner"])["n"], t["rating_share"]
+    lanes = [*dict.fromkeys([*t["owner"].iloc[np.argsort(column, kind="stable")], *moves["term"], *moves["group"]])]
+    x = column + (together.cumcount() + 0.5) / together.transform("size") - 0.5
     ax, size = axes_or_new(ax, rows=3 * len(lanes) + 2), 60 + 700 * t["n"] / max(t["n"].max(), 1)
     colours = sns.diverging_palette(30, 245, s=85, l=50, as_cmap=True)
     fills = colours((share - share.min()) / (share.max() - share.min() or 1)).tolist()
     below = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": TEXT - 1}
     for k, row in enumerate(t.itertuples()):
-        at, hollow = (x[k], lanes.index(row.lane)), np.isnan(row.rating)
+        at, hollow = (x[k], lanes.index(row.owner)), np.isnan(row.rating)
         style = {"s": size[k], "marker": MARKERS.get(row.kind, "o"), "edgecolor": QUIET, "zorder": 3}
         ax.scatter(*at, color=["white" if hollow else fills[k]], **style)
         words = f"{wrap(finding.label(row.term), 16)}\n{'not measured' if hollow else number(row.rating, 1)}"
@@ -161,6 +150,7 @@ def journey_paths(
     ``estimate`` = (n_ij + 1/2) / (n_i + K/2), interval Goodman's. Table ``order``: 2 (l2 - l1), df the sum over middle
     touchpoints of (predecessors - 1)(successors - 1). ``removal``: 1 - P(well without s) / P(well) of the absorbing chain,
     s leading to loss: the share of paths that pass s, never what s causes. Moves within a day of no hours are left out.
+    Refused: neither case nor customer, one touchpoint, different contacts of a case at one moment without `order`; few paths.
 
     Parameters
     ----------
@@ -168,11 +158,6 @@ def journey_paths(
     case : column or columns that join contacts to a path (at least `min_cases`); by default the person of the table
     outcome, order : columns: whether the last contact of a path ended well; a number, the order of contacts at one moment
     duplicates : {"drop", "keep"}, rows that repeat another in every column; they are counted either way
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        Neither case nor customer, one touchpoint, different contacts of a case at one moment without `order`; few paths.
 
     Examples
     --------

@@ -97,6 +97,7 @@ def handoff_penalty(
     Long cases have more time to be handed on, and are long even if that costs nothing: compared are mean remaining hours of
     cases open at the landmark (Poisson pseudo-likelihood), with season and backlog alike, too. Established needs an interval
     off 1, the naive ratio on the same side, and no fading at a later landmark, as of a ratio that comes from harder cases.
+    Refused: a case closed before it was opened, a control that counts steps, a landmark at the opening; a small arm.
 
     Parameters
     ----------
@@ -105,11 +106,6 @@ def handoff_penalty(
     changes, event : one of them: what changes at a hand-off (channel, owner, agent), or yes in rows that are one (rework)
     landmark : hours after the opening; by default the median time of the first hand-off
     controls : columns, known at the opening, held alike; never the number of steps, to which a hand-off adds
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        A case closed before it was opened, a control that counts steps, a landmark at the opening; a small arm.
 
     Examples
     --------
@@ -191,6 +187,7 @@ def repeat_contacts(
     """Return the share of contacts after which the same customer comes back on the same topic within some days.
 
     Wilson's interval on the base that customers as clusters leave. Resolved at first contact: 1 - estimate.
+    Refused: no customer, no contact followed long enough; fewer customers than the floor.
 
     Parameters
     ----------
@@ -198,11 +195,6 @@ def repeat_contacts(
     topic, channel : columns; with `channel`, followers in another channel are counted, too
     until : from when on nothing is known; contacts followed for under `within_days` are left out and counted
     by : column or columns of the first contact; two groups, such as resolved or not, are compared (Newcombe's interval)
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        No customer, no contact followed long enough; fewer customers than the floor.
 
     Examples
     --------
@@ -258,6 +250,7 @@ def time_to_resolve(
 
     Kaplan and Meier's median in hours (interval Brookmeyer-Crowley), missing where fewer than half are closed, and restricted
     mean; log-rank test between groups. Table ``curves``: the share still open.
+    Refused: a case closed before it was opened, none opened before `until`, a horizon beyond what was seen; the floor.
 
     Parameters
     ----------
@@ -265,11 +258,6 @@ def time_to_resolve(
     opened, closed : columns, whose first and last time open and close a case; without `closed` its last row closes it
     until : from when on nothing is known: cases closed later are open
     by, horizon : group of the first row; hours up to which the mean is taken, by default the longest seen in every group
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        A case closed before it was opened, none opened before `until`, a horizon beyond what was seen; the floor.
 
     Examples
     --------
