@@ -441,6 +441,12 @@ def test_a_topic_or_channel_that_is_missing_is_neither_the_same_nor_another():
     assert row["repeats"] == row["switches"] == 0 and row["n"] == 2
 
 
+def test_a_path_whose_end_nobody_wrote_down_is_counted():
+    log = log_of([["web", "shop"], ["shop", "web"]], outcome=["yes", None], copies=40)
+    found = cx.journey_paths(log, outcome="good", **PATHS)
+    assert check(found, "says no end")["value"] == 40
+
+
 def test_times_with_a_zone_are_held_against_the_end_in_that_zone_and_days_are_days():
     zoned = pd.date_range("2024-01-01", periods=20, tz="Asia/Tokyo")
     table = pd.DataFrame({"case": range(20), "at": zoned, "closed": zoned + pd.Timedelta(hours=2)})
@@ -455,7 +461,7 @@ def test_times_with_a_zone_are_held_against_the_end_in_that_zone_and_days_are_da
     with pytest.raises(DataProblem, match="at holds times of several time zones"):
         cx.time_to_resolve(text, **asked)
     blank = plain.assign(closed=plain["closed"].astype(str).where(plain.index > 4, " "))
-    assert cx.time_to_resolve(blank, **asked | {"until": "2025-01-01"}).glance()["n_open"].item() == 5
+    assert cx.time_to_resolve(blank, **asked | {"until": "9999-12-31"}).glance()["n_open"].item() == 5
 
 
 def test_a_control_that_nobody_knows_changes_nothing_and_one_that_counts_down_is_refused():
@@ -538,6 +544,8 @@ MOMENTS, CHANNELS = dict(touchpoints=["web"], seed=1), dict(score="web", channel
         (lambda: cx.handoff_penalty(CLOSED, landmark=0, **HANDED), "landmark=0: cases must be compared from a moment after"),
         (lambda: cx.repeat_contacts(LOG, **REPEATS | {"topic": "step", "customer": "case", "until": "2024-01-02"}),
          "no contact is followed for 7 days; the last one is of 2024-01-01 09:00:00"),
+        (lambda: cx.repeat_contacts(LOG, within_days=0, **REPEATS), "within_days=0 must be above 0"),
+        (lambda: cx.journey_paths(LOG, confidence=95, **PATHS), "confidence=95 must lie between 0 and 1"),
         (lambda: cx.time_to_resolve(CLOSED, until="2023-01-01", **TIMES), "no case was opened"),
         (lambda: mapped(measured=DECLARED.assign(stage="afer")), "stage 'afer' is not one of before, purchase, after; did you"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", **MOMENTS), "web has no declared scale"),

@@ -60,7 +60,8 @@ class Log:
     def limit(self, until) -> int:
         """Return a moment given by hand, which is in the log's time zone unless it names one, as microseconds."""
         when = pd.Timestamp(until)
-        return (when.tz_localize(self.zone) if when.tzinfo is None or self.zone is None else when).value // 1000
+        when = when.tz_localize(self.zone) if when.tzinfo is None or self.zone is None else when
+        return int(when.to_numpy().astype("datetime64[us]").astype(np.int64))
 
     def said_yes(self, name: str) -> np.ndarray:
         """Return a column of yes and no as bool, missing as no; refuse anything else."""

@@ -49,8 +49,8 @@ def journey_coverage(
     require_share("confidence", confidence)
     table = isinstance(measured, pd.DataFrame)
     declared = measured if table else pd.DataFrame(measured.items(), columns=["touchpoint", "item"])
-    declared = declared.rename(columns={"touchpoint": "term", "item": "measured_by"}).astype(object)
-    declared = declared.reindex(columns=["term", "stage", "kind", "measured_by", "owner"])
+    declared = declared.rename(columns={"touchpoint": "term", "item": "measured_by"})
+    declared = declared.reindex(columns=["term", "stage", "kind", "measured_by", "owner"]).astype(object)
     declared = declared.where(declared.notna(), None).assign(term=declared["term"].astype(str))
     for stage in declared["stage"].dropna():
         say.refuse_if(stage not in STAGES, "no_stage", stage=stage, near=nearest(stage, STAGES))
@@ -163,6 +163,7 @@ def journey_paths(
     --------
     >>> cx.journey_paths(study.interactions, case="case", time="time", step="owner", seed=1).established
     """
+    require_share("confidence", confidence)
     log = event_log(interactions, case, time, [step, outcome], order=order, ordered=True, duplicates=duplicates)
     (code, names), cases, persons = groups_of(log.table[[step]]), len(log.starts), log.persons[log.case]
     say.refuse_if(len(names) < 2, "one_step", step=step, name=names[0])
@@ -178,6 +179,8 @@ def journey_paths(
     moves = pd.DataFrame({"i": i, "j": j, "case": np.append(log.case[log.first], log.case[clear])})
     table, test = transitions(moves, states, log, confidence), order_test(before, here, after, clear & ~log.tied)
     known, further, told = {"p_value": (p := test["p_value"]), "good": good.sum()}, {"order": pd.DataFrame([test])}, []
+    silent = int(log.table[outcome][log.last].isna().sum()) if outcome else 0
+    checks = [Check("paths whose last contact says no end, taken as not well", silent, "0", False)] * (silent > 0)
     flow = table[(table["term"] != START) & (table["group"] != END) & (table["term"] != table["group"])]
     if outcome:
         found = passed(moves, names, log.persons, n_boot, confidence, seed)
@@ -194,7 +197,7 @@ def journey_paths(
     told += ["order_unknown" if np.isnan(p) else "order" if p < 1 - confidence else "no_order", *log.days]
     summary = {"n": len(code), "cases": cases, "method": "first-order chain", "established": None}
     return JourneyFinding.of(
-        say, told, known, confidence, "journey_paths", step, None, table, summary, log.checks, source=log.source,
+        say, told, known, confidence, "journey_paths", step, None, table, summary, (*log.checks, *checks), source=log.source,
         suppressed=int(table["estimate"].isna().sum()), figure=moves_map, further=further,
     )  # fmt: skip
 

@@ -203,6 +203,7 @@ def repeat_contacts(
     'all'
     """
     require_share("confidence", confidence)
+    say.refuse_if(not within_days > 0, "no_days", days=within_days)
     by = [by] if isinstance(by, str) else list(by)
     log = event_log(interactions, customer, time, [topic, channel, *by])
     limit, span, days = log.limit(until), int(within_days * 24 * HOUR), f"{within_days:g}"
