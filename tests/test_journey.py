@@ -9,6 +9,7 @@ from scipy import stats
 import cxresearch as cx
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.inference.pooling import between_variance
+from cxresearch.journey.log import event_log
 from cxresearch.journey.paths import order_test
 from cxresearch.journey.resolve import closing_rate
 
@@ -207,7 +208,8 @@ def order_p(seed: int, n: int = 150) -> float:
         while (step := int(np.searchsorted(moves[line[-1]], rng.random()))) < 3:
             line.append(step)
         line.append(4)
-    return order_test(np.array(line), np.array(line) != 4)["p_value"]
+    before, here, after = np.array(line)[:-2], np.array(line)[1:-1], np.array(line)[2:]
+    return order_test(before, here, after, (before != 4) & (here != 4))["p_value"]
 
 
 @draws(50, 2000)
@@ -401,6 +403,119 @@ def test_what_few_persons_stand_behind_is_hidden_with_a_complement():
     assert mapped(min_base=201, measured=rare)[0].tidy()["rating"].isna().all()
 
 
+# --- what is missing, tied, zoned, or few ----------------------------------------------------------------------------
+
+
+def test_an_order_column_that_ties_or_is_missing_tells_no_order():
+    log = log_of([["web", "shop"]], copies=40).assign(at=DAY0)
+    for place in ([1, 1] * 40, [np.nan, np.nan] * 40):
+        with pytest.raises(DataProblem, match=r"\(40 such ties\); name the column that tells their order"):
+            cx.journey_paths(log.assign(place=place), order="place", **PATHS)
+    with pytest.raises(DataProblem, match="place holds 'b'.* no number"):  # 10 would come before 9
+        cx.journey_paths(log.assign(place=["b", "a"] * 40), order="place", **PATHS)
+
+
+def test_copies_of_a_row_within_a_day_do_not_tell_how_others_followed():
+    day = DAY0.normalize()
+    log = log_of([["web", "shop", "web", "bill"]], copies=40).assign(
+        at=[day, day, day, day + pd.Timedelta(days=1)] * 40
+    )
+    found, moves = moves_of(log, duplicates="keep")
+    assert check(found, "one moment")["value"] == 80 and moves.get(("shop", "web"), 0) == 0
+
+
+def test_an_owner_that_a_row_does_not_name_hides_no_handoff():
+    named, gap = handed(1.5, 1), handed(1.5, 1)
+    between = gap[gap["owner"] == "back office"].assign(owner=None)
+    gap = pd.concat([gap, between.assign(at=between["at"] - pd.Timedelta(minutes=1))])
+    first = gap.groupby("case")["at"].transform("min")
+    gap = gap[gap["owner"].notna() | (gap["at"] > first)]
+    rows = [cx.handoff_penalty(t, landmark=10, **HANDED).tidy()["n_handed"].tolist() for t in (named, gap)]
+    assert rows[0][-1] - rows[1][-1] <= 20
+
+
+def test_a_topic_or_channel_that_is_missing_is_neither_the_same_nor_another():
+    at = pd.to_datetime(["2024-01-01", "2024-01-02"])
+    table = pd.DataFrame({"customer": "a", "at": at, "topic": [None, None], "channel": ["web", None]})
+    row = cx.repeat_contacts(table, channel="channel", **REPEATS).glance().iloc[0]
+    assert row["repeats"] == row["switches"] == 0 and row["n"] == 2
+
+
+def test_a_path_whose_end_nobody_wrote_down_is_counted():
+    log = log_of([["web", "shop"], ["shop", "web"]], outcome=["yes", None], copies=40)
+    found = cx.journey_paths(log, outcome="good", **PATHS)
+    assert check(found, "says no end")["value"] == 40
+
+
+def test_times_with_a_zone_are_held_against_the_end_in_that_zone_and_days_are_days():
+    zoned = pd.date_range("2024-01-01", periods=20, tz="Asia/Tokyo")
+    table = pd.DataFrame({"case": range(20), "at": zoned, "closed": zoned + pd.Timedelta(hours=2)})
+    plain = table.assign(at=zoned.tz_localize(None), closed=(zoned + pd.Timedelta(hours=2)).tz_localize(None))
+    asked = dict(until="2024-01-10 01:00", **TIMES)
+    found, other = cx.time_to_resolve(table, **asked), cx.time_to_resolve(plain, **asked)
+    pd.testing.assert_frame_equal(found.tidy(), other.tidy())
+    assert found.sentence() == other.sentence() and "days without hours" in found.sentence()
+    with pytest.raises(DataProblem, match="closed names a time zone and the times of contacts do not"):
+        cx.time_to_resolve(plain.assign(closed=table["closed"]), **asked)
+    text = plain.assign(at=["2024-01-01 10:00+01:00"] * 10 + ["2024-06-01 10:00+02:00"] * 10)
+    with pytest.raises(DataProblem, match="at holds times of several time zones"):
+        cx.time_to_resolve(text, **asked)
+    blank = plain.assign(closed=plain["closed"].astype(str).where(plain.index > 4, " "))
+    assert cx.time_to_resolve(blank, **asked | {"until": "9999-12-31"}).glance()["n_open"].item() == 5
+
+
+def test_a_control_that_nobody_knows_changes_nothing_and_one_that_counts_down_is_refused():
+    log = handed(1.5, 1, 4000)
+    found, plain = (cx.handoff_penalty(log.assign(x=np.nan), controls=c, landmark=24, **HANDED) for c in (["x"], []))
+    pd.testing.assert_frame_equal(found.tidy(), plain.tidy())
+    down = log.assign(left=-log.groupby("case")["case"].transform("size"))
+    with pytest.raises(DataProblem, match="left counts the steps"):
+        cx.handoff_penalty(down, controls=["left"], landmark=24, **HANDED)
+
+
+def test_a_rate_or_a_naive_ratio_that_nothing_tells_is_missing():
+    log = handed(1.5, 1, 4000)
+    moved = log.groupby("case")["owner"].transform("nunique") > 1
+    found = cx.handoff_penalty(log.assign(closed=log["closed"].mask(moved)), landmark=24, **HANDED)
+    assert found.tables()["hazard"]["estimate"].isna().all()  # no case that was handed on is closed
+    ever = cx.handoff_penalty(log[moved], landmark=10, **HANDED)
+    assert ever.tidy().set_index("term")["estimate"].isna().to_dict() == {
+        "landmark": False,
+        "season": False,
+        "naive": True,
+    }
+
+
+def test_the_floor_counts_persons_not_accounts_or_rows():
+    table = contacts(1, 0.3, 0.1).assign(who=lambda t: t["customer"] % 5)
+    with pytest.raises(TooFewRespondents, match="fewer than the 10 of the floor"):
+        cx.repeat_contacts(cx.as_table(table, person="who", min_base=10), **REPEATS)
+    few = rated(1, 1.5, 3000).assign(person=lambda t: np.where(t["web"] <= 2, t.index % 5, t.index))
+    row = moments(few, respondent="person", min_base=10).tidy().set_index("term").loc["web"]
+    assert row.isna().all()  # five persons gave the bad ratings
+    found = moves_of(cx.as_table(log_of([["web", "shop"]] * 30 + [["bill", "web"]] * 3), min_base=10))[0].tidy()
+    assert found.loc[found["term"] == "bill", "n"].isna().all()
+
+
+def test_rows_of_a_file_come_in_its_order(tmp_path):
+    n = 600_000
+    pd.DataFrame({"case": 1, "at": DAY0, "row": np.arange(n)}).to_parquet(
+        tmp_path / "log.parquet", row_group_size=122_880
+    )
+    assert (event_log(tmp_path / "log.parquet", "case", "at", ["row"]).table["row"] == np.arange(n)).all()
+
+
+def test_ids_that_meet_nowhere_are_refused_in_words():
+    found, log = mapped()
+    survey = cx.as_survey(pd.DataFrame({"customer": list(map(str, range(200))), "site": 3.0, "staff": 4.0}))
+    with pytest.raises(DataProblem, match="no customer of the responses has a contact; compare the ids in customer"):
+        mapped(responses=survey)
+    rated = pd.DataFrame({"contact": list(map(str, range(300))), "score": 3.0})
+    told = pd.DataFrame({"contact": range(300), "channel": ["a", "b", "c"] * 100})
+    with pytest.raises(TooFewRespondents):
+        cx.channel_consistency(rated, score="score", channel="channel", interactions=told, worth_acting_on=1)
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 LOG = log_of([["web", "shop"]], copies=40, owner=["a", "b"] * 40)
@@ -429,6 +544,8 @@ MOMENTS, CHANNELS = dict(touchpoints=["web"], seed=1), dict(score="web", channel
         (lambda: cx.handoff_penalty(CLOSED, landmark=0, **HANDED), "landmark=0: cases must be compared from a moment after"),
         (lambda: cx.repeat_contacts(LOG, **REPEATS | {"topic": "step", "customer": "case", "until": "2024-01-02"}),
          "no contact is followed for 7 days; the last one is of 2024-01-01 09:00:00"),
+        (lambda: cx.repeat_contacts(LOG, within_days=0, **REPEATS), "within_days=0 must be above 0"),
+        (lambda: cx.journey_paths(LOG, confidence=95, **PATHS), "confidence=95 must lie between 0 and 1"),
         (lambda: cx.time_to_resolve(CLOSED, until="2023-01-01", **TIMES), "no case was opened"),
         (lambda: mapped(measured=DECLARED.assign(stage="afer")), "stage 'afer' is not one of before, purchase, after; did you"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", **MOMENTS), "web has no declared scale"),

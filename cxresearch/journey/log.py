@@ -15,18 +15,14 @@ from cxresearch.survey import Table, as_table
 from cxresearch.survey.survey import person_codes
 
 say = words(__package__)
-
 HOUR = 3_600_000_000  # microseconds
 UNKNOWN = np.iinfo(np.int64).min  # a time that is missing
 
 
-@dataclass(frozen=True, repr=False, eq=False)
 class JourneyFinding(Statement):
     """A statement whose rows with their intervals a deck can draw."""
 
-    @property
-    def chart(self) -> Shown:
-        return Shown("tidy", *ENDS, self.drawn.get("unit", ""))
+    chart = property(lambda self: Shown("tidy", *ENDS, self.drawn.get("unit", "")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +33,13 @@ class Log:
     case: np.ndarray  # (n,) 0, 1, ... ascending
     moment: np.ndarray  # (n,) microseconds
     tied: np.ndarray  # (n,) at the moment of the row before, of the same case, in an order that is not known
+    zone: object  # the time zone of the times, None where they name none
     source: Table
     checks: tuple[Check, ...]
 
-    @cached_property
-    def first(self) -> np.ndarray:
-        """Which rows are the first of their case, (n,) bool."""
-        return np.append(True, self.case[1:] != self.case[:-1])
+    first = cached_property(lambda self: np.append(True, self.case[1:] != self.case[:-1]))  # of its case, (n,) bool
+    last = cached_property(lambda self: np.append(self.first[1:], True))
+    starts = cached_property(lambda self: np.flatnonzero(self.first))  # (cases,)
 
     @cached_property
     def persons(self) -> np.ndarray:
@@ -54,28 +50,47 @@ class Log:
     @cached_property
     def days(self) -> list[str]:
         """What to say of times that hold no hours."""
-        return ["days"] if (self.moment % (24 * HOUR) == 0).all() else []
+        clock = self.clock(self.moment)
+        return ["days"] if (clock == clock.normalize()).all() else []
+
+    def clock(self, moments) -> pd.DatetimeIndex:
+        """Return moments as the clock showed them."""
+        return pd.to_datetime(moments, unit="us", utc=True).tz_convert(self.zone).tz_localize(None)
+
+    def limit(self, until) -> int:
+        """Return a moment given by hand, which is in the log's time zone unless it names one, as microseconds."""
+        when = pd.Timestamp(until)
+        when = when.tz_localize(self.zone) if when.tzinfo is None or self.zone is None else when
+        return int(when.to_numpy().astype("datetime64[us]").astype(np.int64))
+
+    def said_yes(self, name: str) -> np.ndarray:
+        """Return a column of yes and no as bool, missing as no; refuse anything else."""
+        said = self.table[name].astype(str).str.strip().str.lower().where(self.table[name].notna(), "no")
+        yes = said.isin(["yes", "true", "1", "1.0"])
+        refuse_any(~yes & ~said.isin(["no", "false", "0", "0.0"]), "no_yes", said)
+        return yes.to_numpy()
 
     def label(self, key) -> str:
         return str(self.source.labels.get(key, key))
 
-    def shares(self, marks: dict, by, at, confidence: float) -> pd.DataFrame:
-        """Return by group of the rows `at` the share of the first mark, on the base that cases leave, and counts of all."""
-        cell, names = groups_of(self.table[by].iloc[at])
-        places = np.split(at[np.argsort(cell, kind="stable")], np.cumsum(np.bincount(cell))[:-1]) if by else [at]
-        first, rows = next(iter(marks.values())), []
-        for name, at in zip(names, places):
-            case, hit = self.case[at], first[at]
+    def shares(self, marks: dict, by, at, confidence: float) -> tuple[pd.Series, pd.DataFrame]:
+        """Return, of all rows `at` and by group, the share of the first mark, on the base that cases leave, and all counts."""
+        rows, (cell, names), floor = [], groups_of(self.table[by].iloc[at]), self.source.min_base
+        for name, here in (("all", at), *zip(names, map(at.take, pd.Series(cell).groupby(cell).indices.values()))):
+            case, hit = self.case[here], next(iter(marks.values()))[here]
             starts = np.flatnonzero(np.append(True, case[1:] != case[:-1]))
-            n, cases, share = len(at), len(starts), hit.mean()
+            n, cases, share = len(hit), len(starts), hit.mean()
+            persons = cases if floor == 1 else len(np.unique(self.persons[case[starts]]))
             totals = np.add.reduceat(hit - share, starts)
             variance = cases / max(cases - 1, 1) * (totals @ totals) / n**2
             base = min(share * (1 - share) / variance, n) if variance > 0 and 0 < share < 1 else cases
-            row = {"group": name} | ends("estimate", share, *wilson_interval(share, base, confidence))
-            counts = {key: int(mark[at].sum()) for key, mark in marks.items()}
-            rows.append(row | {"n": n, "n_effective": base} | counts | {"persons": cases})
-        table = hide_cells(pd.DataFrame(rows), min_base=self.source.min_base, base="persons", keys=("group",))
-        return table.drop(columns="persons")
+            row = {"group": name} | ends("estimate", share, *wilson_interval(share, base, confidence)) | {"n": n}
+            row |= {"n_effective": base} | {key: int(mark[here].sum()) for key, mark in marks.items()}
+            rows.append(row | {"persons": persons})
+        parts = (pd.DataFrame(part) for part in (rows[:1], rows[1:]))
+        hidden = (hide_cells(part, min_base=floor, base="persons", keys=("group",)) for part in parts)
+        whole, table = (part.drop(columns="persons") for part in hidden)
+        return whole.iloc[0], table
 
 
 def event_log(interactions, case, time, columns=(), *, order=None, ordered=False, duplicates="drop") -> Log:
@@ -84,90 +99,100 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
     source = as_table(interactions)
     say.refuse_if(not (case := case or source.person), "no_case")
     keys = [case] if isinstance(case, str) else list(case)
-    wanted = list(dict.fromkeys(c for c in (*keys, time, order, source.person, *columns) if c is not None))
-    table = rows_of(source, wanted)
-    require_one_id_type(table, keys[0])
-    one = table[keys[0]] if len(keys) == 1 else table.groupby(keys, sort=False).ngroup().replace(-1, np.nan)
-    code, moment = pd.factorize(one)[0].astype(np.int32), moments_of(table[time])
-    known = (code >= 0) & (moment > UNKNOWN)
-    at = slice(None) if known.all() else np.flatnonzero(known)
-    say.refuse_if(not known.any(), "nothing_known", keys=" and ".join(keys), time=time)
-    rows = places_of(code[at], moment[at], [] if order is None else [table[order].to_numpy()[at]])
-    rows = rows if known.all() else at[rows]
-    code, moment, lost = code[rows], moment[rows], int(np.sum(~known))
-    tied = np.append(False, (code[1:] == code[:-1]) & (moment[1:] == moment[:-1]))
-    beside = np.flatnonzero(tied | np.append(tied[1:], False))
-    again = np.zeros(len(rows), dtype=bool)
-    again[beside] = table.iloc[rows[beside]].duplicated().to_numpy()
-    tied, copies = tied & ~again & (order is None), int(again.sum())
-    if copies and duplicates == "drop":
-        rows, code, moment, tied = (values[~again] for values in (rows, code, moment, tied))
-    case_of = np.cumsum(np.append(False, code[1:] != code[:-1]), dtype=np.int32)
-    copied = "kept" if duplicates == "keep" else "left out"
+    columns = list(dict.fromkeys(filter(None, (source.person, *columns))))
+    table = rows_of(source, list(dict.fromkeys(filter(None, (*keys, time, order, *columns)))))
+    for key in keys:
+        require_one_id_type(table, key)
+    code = table.groupby(keys, sort=False).ngroup().fillna(-1).to_numpy(dtype=np.int32)
+    moment, zone = moments_of(table[time])
+    rank = np.zeros(len(table), dtype=np.int8) if order is None else np.nan_to_num(numbers_of(table, order), nan=np.inf)
+    at = np.flatnonzero((code >= 0) & (moment > UNKNOWN)).astype(np.int32)
+    say.refuse_if(not at.size, "nothing_known", keys=" and ".join(keys), time=time)
+    at, lost = at[places_of(code[at], moment[at], rank[at])], len(table) - len(at)
+    code, moment, rank = code[at], moment[at], rank[at]
+    same = np.append(False, (code[1:] == code[:-1]) & (moment[1:] == moment[:-1]) & (rank[1:] == rank[:-1]))
+    beside, again = np.flatnonzero(same | np.append(same[1:], False)), np.zeros(len(at), dtype=bool)
+    again[beside] = table.iloc[at[beside]].duplicated()
+    run, tied = np.cumsum(~same[beside]), same.copy()  # copies of one row alone may stand in any order
+    tied[beside] &= np.isin(run, run[(same & ~again)[beside]])
+    kept, copies = ~again | (duplicates == "keep"), int(again.sum())
+    if not kept.all():
+        at, code, moment, tied = (values[kept] for values in (at, code, moment, tied))
     checks = (
         Check("contacts without case or time, left out", lost, "0", not lost),
-        Check(f"exact duplicates, {copied}", copies, "0", not copies, "info"),
+        Check(f"exact duplicates, {'kept' if duplicates == 'keep' else 'left out'}", copies, "0", not copies, "info"),
         Check("contacts of a case at one moment, order unknown", int(tied.sum()), "0", not tied.any()),
     )
-    kept = table[list(dict.fromkeys(filter(None, (source.person, *columns))))].iloc[rows].reset_index(drop=True)
-    log = Log(kept, case_of, moment, tied, source, checks)
-    if ordered and tied.any() and not log.days:
-        row = table.iloc[at := rows[np.argmax(tied)]]
-        say.refuse_if(True, "tied", at=at, key=keys[0], case=row[keys[0]], moment=row[time], n=tied.sum())
+    case_of = np.cumsum(np.append(False, code[1:] != code[:-1]), dtype=np.int32)
+    log = Log(table[columns].iloc[at].reset_index(drop=True), case_of, moment, tied, zone, source, checks)
+    row, told = table.iloc[place := at[np.argmax(tied)]], {"key": keys[0], "n": tied.sum()}
+    unclear = ordered and tied.any() and not log.days
+    say.refuse_if(unclear, "tied", at=place, case=row[keys[0]], moment=row[time], **told)
     return log
 
 
 def rows_of(source: Table, columns) -> pd.DataFrame:
-    """Return a frame as it is; of files the columns asked for, with what tells whole rows apart."""
+    """Return a frame as it is; of files the columns asked for, row by row, with what tells whole rows apart."""
     if isinstance(source.data, pd.DataFrame):
         require_columns(source.data, *columns, where="interactions")
         return source.data
-    with opened(source.data, named="interactions") as relation:
+    threads = None if hasattr(source.data, "query") else 1  # several would mix the rows of a file
+    with opened(source.data, named="interactions", threads=threads) as relation:
         require_columns(relation, *columns, where="interactions")
         return relation.query("source", f"SELECT {', '.join(map(quoted, columns))}, hash(source) FROM source").df()
 
 
-def moments_of(column: pd.Series) -> np.ndarray:
-    """Return times as microseconds, `UNKNOWN` where missing; refuse what is no time."""
-    dated, numeric = pd.api.types.is_datetime64_any_dtype(column), pd.api.types.is_numeric_dtype(column)
-    times = column if dated else pd.to_datetime(column.astype("string"), errors="coerce", format="ISO8601")
-    lost = column[column.notna() & (times.isna() | numeric)]
-    row, value = next(iter(lost.items()), (None, None))
-    found = dict(row=row, column=column.name, value=str(value), n=len(lost), rows=len(column))
-    say.refuse_if(len(lost), "no_time", **found)
-    return times.to_numpy(dtype="datetime64[us]").astype(np.int64)
-
-
-def places_of(code, moment, ranks) -> np.ndarray:
-    """Return the order of codes, moments and ranks; one sort of whole numbers, far faster, where both fit into one."""
+def places_of(code, moment, rank) -> np.ndarray:
+    """Return the order of codes, moments and ranks; whole numbers that fit into one are sorted three times as fast."""
     key = moment - moment.min()
     key //= max(int(np.gcd.reduce(key)), 1)
-    bits = int(key.max()).bit_length()
-    if ranks or bits + int(code.max()).bit_length() > 62:
-        return np.lexsort((*ranks, moment, code))
-    key |= code.astype(np.int64) << bits
-    return np.argsort(key, kind="stable").astype(np.int32)
+    if not rank.any() and (span := int(key.max()) + 1) * (int(code.max()) + 1) < 2**63:
+        key += code * np.int64(span)
+        return np.argsort(key, kind="stable")
+    return np.lexsort((rank, moment, code))
+
+
+def refuse_any(odd, key: str, column: pd.Series) -> None:
+    """Refuse a column with `odd` values, (n,) bool, naming the first."""
+    row, value = next(column[odd].items(), (None, None))
+    say.refuse_if(odd.any(), key, row=row, column=column.name, value=str(value), n=odd.sum(), rows=len(column))
+
+
+def moments_of(column: pd.Series) -> tuple[np.ndarray, object]:
+    """Return times as microseconds, `UNKNOWN` where missing or blank, and their time zone; refuse what is no time."""
+    if not pd.api.types.is_datetime64_any_dtype(times := column):
+        written = column.astype("string").str.strip().replace("", pd.NA)
+        try:
+            times = pd.to_datetime(written, errors="coerce", format="ISO8601")
+        except ValueError:  # winter and summer
+            say.refuse_if(True, "two_zones", column=column.name)
+        refuse_any(written.notna() & (times.isna() | pd.api.types.is_numeric_dtype(column)), "no_time", column)
+    return times.to_numpy(dtype="datetime64[us]").astype(np.int64), times.dt.tz
+
+
+def numbers_of(table: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column of numbers as floats, missing where there is none; refuse text."""
+    values = pd.to_numeric(table[column], errors="coerce")
+    refuse_any(values.isna() & table[column].notna(), "no_number", table[column])
+    return values.to_numpy(dtype=float, na_value=np.nan)
 
 
 def groups_of(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     """Return the group that the columns make of each row, (n,), and what the groups are called; without columns all."""
-    cell, names = np.zeros(len(table), dtype=np.uint8), [()]
-    for _, column in table.items():
-        column = column.astype("category")
-        levels = [*column.cat.categories, np.nan]
-        code = column.cat.codes.to_numpy() % len(levels)  # -1, missing, is the last
-        told = ["not stated" if pd.isna(v) else {"True": "yes", "False": "no"}.get(str(v), str(v)) for v in levels]
-        names = [(*name, level) for name in names for level in told]
-        cell = (cell * np.int32(len(told)) + code).astype(np.min_scalar_type(len(names)))
+    cell, names = np.zeros(len(table), dtype=np.int32), [()]
+    for _, column in table.astype("category").items():
+        levels = [{"True": "yes", "False": "no"}.get(str(v), str(v)) for v in column.cat.categories] + ["not stated"]
+        names = [(*name, level) for name in names for level in levels]
+        cell = cell * len(levels) + column.cat.codes.to_numpy() % len(levels)  # -1, missing, is the last
     found = np.bincount(cell, minlength=len(names)) > 0
-    place = (np.cumsum(found) - 1).astype(cell.dtype)
+    place = (np.cumsum(found) - 1).astype(np.min_scalar_type(len(names)))
     return place[cell], [", ".join(name) or "all" for name, there in zip(names, found) if there]
 
 
-def said_yes(column: pd.Series) -> np.ndarray:
-    """Return a column of yes and no as bool, missing as no; refuse anything else."""
-    said = column.astype(str).str.strip().str.lower().where(column.notna(), "no")
-    yes, no = said.isin(["yes", "true", "1", "1.0"]), said.isin(["no", "false", "0", "0.0"])
-    odd = said[~yes & ~no]
-    say.refuse_if(len(odd), "no_yes", column=column.name, value=next(iter(odd), None))
-    return yes.to_numpy()
+def design_of(table: pd.DataFrame) -> np.ndarray:
+    """Return controls (n, p): numbers with columns of "not known", others by value less the first; none constant."""
+    many = [name for name in table.select_dtypes("number") if table[name].nunique() > 2]
+    numbers, others = table[many].astype(float), table.drop(columns=many).astype(object)
+    parts = [pd.get_dummies(column, drop_first=True, dummy_na=True) for _, column in others.items()]
+    found = np.column_stack([(numbers - numbers.mean()).fillna(0.0), numbers.isna(), *parts]).astype(float)
+    return found[:, np.ptp(found, axis=0) > 0]

@@ -1,7 +1,7 @@
 """What is measured of what happens, which way customers go, and the map of the journey.
 
-Lemon & Verhoef (2016), J. Marketing 80:69-96 (stages); Anderson & Goodman (1957), Annals of Math. Statistics 28:89-110 (order);
-Kemeny & Snell (1976), *Finite Markov Chains*, ch. 3 (removal).
+Lemon & Verhoef (2016), J. Marketing 80:69-96 (stages); Anderson & Goodman (1957), Annals of Math. Statistics 28:89-110
+(order); Kemeny & Snell (1976), *Finite Markov Chains*, ch. 3 (removal).
 """
 
 import numpy as np
@@ -15,13 +15,12 @@ from cxresearch.errors import TooFewRespondents, nearest, require_columns, requi
 from cxresearch.figures import PALETTE, QUIET, TEXT, axes_or_new, heat_map, titled, wrap
 from cxresearch.findings import Check, ends, listing, number
 from cxresearch.inference import goodman_intervals, percentile_interval
-from cxresearch.journey.log import JourneyFinding, event_log, groups_of, said_yes, say
-from cxresearch.journey.moments import numbers_of
+from cxresearch.journey.log import JourneyFinding, event_log, groups_of, numbers_of, say
 from cxresearch.privacy import hide_cells
 from cxresearch.survey import as_survey
 
-STAGES = {"before": "before the purchase", "purchase": "purchase", "after": "after the purchase"}
-STAGES["not stated"] = "not stated"
+STAGES = {stage: f"{stage} the purchase" for stage in ("before", "purchase", "after")}
+STAGES |= {"purchase": "purchase", "not stated": "not stated"}
 MARKERS = {"physical": "s", "digital": "D", "personal": "o"}
 START, END, WELL, LOST = "(start)", "(end)", "(well)", "(not well)"
 MOST = 10  # touchpoints that a heat map can show
@@ -32,21 +31,14 @@ def journey_coverage(
 ) -> JourneyFinding:
     """Return which share of the contacts at each touchpoint is of customers who rated it: blind spots by volume; the map.
 
+    Refused: neither case nor customer, an unknown stage, an item that the responses lack, customers that are not in both tables.
+
     Parameters
     ----------
-    interactions, time : as in `journey_paths`
-    touchpoint : column
-    measured : dict or DataFrame
-        Touchpoint -> the item of `responses` (a Survey or DataFrame) that rates it, or None; or a table of touchpoint, item,
-        stage (before, purchase, after), kind (physical, digital, personal) and owner, as a study declares.
-    customer : column, optional, in both tables; by default the person of the contacts
-    case, owner : columns, optional
-        With both the moves of a case from one owner to another are counted (table ``handoffs``).
-
-    Raises
-    ------
-    DataProblem
-        Neither case nor customer, an unknown stage, an item that the responses lack.
+    interactions, time, touchpoint : as in `journey_paths`; `customer` is by default the person of the table
+    measured : dict, touchpoint -> the item of `responses` that rates it or None, or a table of touchpoint, item, stage
+        (before, purchase, after), kind (physical, digital, personal) and owner, as a study declares
+    case, owner : columns; with both the moves of a case from one owner to another are counted (table ``handoffs``)
 
     Examples
     --------
@@ -55,48 +47,42 @@ def journey_coverage(
     'delivery'
     """
     require_share("confidence", confidence)
-    declared, log = touchpoints_of(measured), event_log(interactions, customer, time, [touchpoint, customer])
-    survey, customer = None if responses is None else as_survey(responses), customer or log.source.person
-    at, seen = log.table[touchpoint].astype(str), np.zeros(len(log.case), dtype=bool)
-    pairs = declared[["term", "measured_by"]].dropna().to_numpy()
-    for name, item in pairs if survey else ():
-        require_columns(survey.table, item, customer, where="responses")
-        answered = survey.table.loc[survey.table[item].notna(), customer]
-        seen |= ((at == name) & log.table[customer].isin(answered)).to_numpy()
-    groups, every, total = ([], [touchpoint]), np.arange(len(seen)), len(seen)
-    whole, table = (log.shares({"measured": seen}, by, every, confidence) for by in groups)
-    table, whole = table.rename(columns={"group": "term"}).drop(columns="measured"), whole.iloc[0]
-    hidden, unmet = int(table["n"].isna().sum()), declared.loc[~declared["term"].isin(table["term"]), ["term"]]
-    table = pd.concat([table, unmet.assign(n=0)]).merge(declared, how="left", on="term").fillna({"stage": "not stated"})
-    table[["rating", "rating_share"]] = [rating_of(survey, item) for item in table["measured_by"]]
-    table = table.assign(share=table["n"] / total)
-    table = table.iloc[digits.descending(table["n"], table["term"])].reset_index(drop=True)
-    blind = table[table["rating"].isna() & (table["n"] > 0)]
-    names = listing(f'"{log.label(term)}"' for term in blind["term"][:3])
-    told = (
-        say,
-        ["blind" if len(blind) else "all_seen", "seen"],
-        {**whole, "blind": blind["n"].sum() / total, "names": names},
-    )
-    check = Check("touchpoints with contacts that nothing measures", len(blind), "0", blind.empty, "info")
-    summary = {"n": total, "n_effective": whole["n_effective"], "method": "Wilson, customers as clusters"}
-    question = "journey_coverage", touchpoint, None, table, summary | {"established": None}, (*log.checks, check)
-    more = {"further": {"handoffs": moves_between_owners(interactions, case, time, owner)} if case and owner else {}}
-    more |= {"drawn": {"unit": "share of contacts whose customer rated the touchpoint, 0–1"}, "figure": journey_map}
-    labels = log.source.labels  # a touchpoint is called what the item that measures it is called
-    more["labels"] = dict(labels) | {spot: labels[item] for spot, item in pairs if item in labels}
-    return JourneyFinding.of(*told, confidence, *question, source=log.source, suppressed=hidden, **more)
-
-
-def touchpoints_of(measured) -> pd.DataFrame:
-    """Return the touchpoints with stage, kind, item and owner, missing where not declared; refuse unknown stages."""
     table = isinstance(measured, pd.DataFrame)
     declared = measured if table else pd.DataFrame(measured.items(), columns=["touchpoint", "item"])
     declared = declared.rename(columns={"touchpoint": "term", "item": "measured_by"})
     declared = declared.reindex(columns=["term", "stage", "kind", "measured_by", "owner"]).astype(object)
+    declared = declared.where(declared.notna(), None).assign(term=declared["term"].astype(str))
     for stage in declared["stage"].dropna():
         say.refuse_if(stage not in STAGES, "no_stage", stage=stage, near=nearest(stage, STAGES))
-    return declared.where(declared.notna(), None).assign(term=declared["term"].astype(str))
+    log = event_log(interactions, customer, time, [touchpoint, customer])
+    survey, customer = None if responses is None else as_survey(responses), customer or log.source.person
+    pairs, seen, total = declared[["term", "measured_by"]].dropna().to_numpy(), log.tied & False, len(log.case)
+    for name, item in pairs if survey else ():
+        require_columns(survey.table, item, customer, where="responses")
+        met = log.table[customer].isin(survey.table.loc[survey.table[item].notna(), customer])
+        seen |= (met & (log.table[touchpoint].astype(str) == name)).to_numpy()
+    strangers = survey and len(pairs) and not log.table[customer].isin(survey.table[customer]).any()
+    say.refuse_if(strangers, "no_match", customer=customer)
+    whole, table = log.shares({"measured": seen}, [touchpoint], np.arange(total), confidence)
+    table, hidden = table.rename(columns={"group": "term"}).drop(columns="measured"), int(table["n"].isna().sum())
+    unmet = declared.loc[~declared["term"].isin(table["term"]), ["term"]].assign(n=0)
+    table = pd.concat([table, unmet]).merge(declared, how="left", on="term").fillna({"stage": "not stated"})
+    table[["rating", "rating_share"]] = [rating_of(survey, item) for item in table["measured_by"]]
+    order = digits.descending(table["n"], table["term"])
+    table = table.assign(share=table["n"] / total).iloc[order].reset_index(drop=True)
+    blind = table[table["rating"].isna() & (table["n"] > 0)]
+    known = {**whole, "blind": blind["n"].sum() / total}
+    known["names"] = listing(f'"{log.label(term)}"' for term in blind["term"][:3])
+    check = Check("touchpoints with contacts that nothing measures", len(blind), "0", blind.empty, "info")
+    summary = {"n": total, "n_effective": whole["n_effective"], "method": "Wilson, customers as clusters"}
+    labels = log.source.labels  # a touchpoint is called what the item that measures it is called
+    return JourneyFinding.of(
+        say, ["all_seen" if blind.empty else "blind", "seen"], known, confidence, "journey_coverage", touchpoint, None, table,
+        summary | {"established": None}, (*log.checks, check), source=log.source, suppressed=hidden, figure=journey_map,
+        labels=dict(labels) | {spot: labels[item] for spot, item in pairs if item in labels},
+        further={"handoffs": moves_between_owners(interactions, case, time, owner)} if case and owner else {},
+        drawn={"unit": "share of contacts whose customer rated the touchpoint, 0–1"},
+    )  # fmt: skip
 
 
 def rating_of(survey, item) -> tuple[float, float]:
@@ -108,8 +94,8 @@ def rating_of(survey, item) -> tuple[float, float]:
         sample = survey.sample(np.isfinite(values), what=survey.label(item))
     except TooFewRespondents:
         return np.nan, np.nan
-    mean = sample.means(values[sample.rows])[0]
     low, high = survey.scales.get(item, (np.nanmin(values), np.nanmax(values)))
+    mean = sample.means(values[sample.rows])[0]
     return mean, (mean - low) / (high - low) if high > low else 0.5
 
 
@@ -125,33 +111,28 @@ def moves_between_owners(interactions, case, time, owner) -> pd.DataFrame:
 
 
 def journey_map(finding, ax):
-    """Draw stages across, owners down; dots, squares and diamonds are personal, physical and digital touchpoints.
-
-    They are sized by contacts and coloured by rating, hollow where not measured; arcs are hand-offs between owners.
-    """
-    t = finding.table.assign(lane=finding.table["owner"].fillna("no owner named"), n=finding.table["n"].fillna(0))
+    """Draw stages across, owners down, touchpoints by kind, contacts and rating; arcs are hand-offs between owners."""
+    t = finding.table.fillna({"owner": "no owner named", "n": 0})
     moves = finding.further.get("handoffs", pd.DataFrame(columns=["term", "group", "n"])).dropna(subset="n")
     stages = [stage for stage in STAGES if (t["stage"] == stage).any()]
-    by_stage = t.sort_values("stage", key=lambda column: column.map(stages.index), kind="stable")
-    lanes = list(dict.fromkeys([*by_stage["lane"], *moves["term"], *moves["group"]]))
-    together, share = t.groupby(["stage", "lane"])["n"], t["rating_share"]
-    x = t["stage"].map(stages.index) + (together.cumcount() + 0.5) / together.transform("size") - 0.5
+    column, together, share = t["stage"].map(stages.index), t.groupby(["stage", "owner"])["n"], t["rating_share"]
+    lanes = [*dict.fromkeys([*t["owner"].iloc[np.argsort(column, kind="stable")], *moves["term"], *moves["group"]])]
+    x = column + (together.cumcount() + 0.5) / together.transform("size") - 0.5
     ax, size = axes_or_new(ax, rows=3 * len(lanes) + 2), 60 + 700 * t["n"] / max(t["n"].max(), 1)
     colours = sns.diverging_palette(30, 245, s=85, l=50, as_cmap=True)
     fills = colours((share - share.min()) / (share.max() - share.min() or 1)).tolist()
     below = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": TEXT - 1}
     for k, row in enumerate(t.itertuples()):
-        at, hollow = (x[k], lanes.index(row.lane)), np.isnan(row.rating)
+        at, hollow = (x[k], lanes.index(row.owner)), np.isnan(row.rating)
         style = {"s": size[k], "marker": MARKERS.get(row.kind, "o"), "edgecolor": QUIET, "zorder": 3}
         ax.scatter(*at, color=["white" if hollow else fills[k]], **style)
         words = f"{wrap(finding.label(row.term), 16)}\n{'not measured' if hollow else number(row.rating, 1)}"
         ax.annotate(words, at, (0, -6 - size[k] ** 0.5 / 2), **below)
+    style = {"arrowstyle": "-|>", "mutation_scale": 9, "color": PALETTE[1], "alpha": 0.7, "zorder": 2, "clip_on": False}
     for row in moves.itertuples():
         start, end = lanes.index(row.term), lanes.index(row.group)
-        style = {"arrowstyle": "-|>", "mutation_scale": 9, "color": PALETTE[1], "alpha": 0.7, "zorder": 2}
-        style["linewidth"] = 0.6 + 4 * row.n / moves["n"].max()
-        style["connectionstyle"] = f"arc3,rad={np.sign(start - end) * 0.55}"
-        ax.add_patch(FancyArrowPatch(*[(len(stages) - 0.45, lane) for lane in (start, end)], clip_on=False, **style))
+        bow = {"connectionstyle": f"arc3,rad={np.sign(start - end) * 0.55}", "lw": 0.6 + 4 * row.n / moves["n"].max()}
+        ax.add_patch(FancyArrowPatch(*((len(stages) - 0.45, lane) for lane in (start, end)), **style, **bow))
     ax.set_xticks(range(len(stages)), [STAGES[stage] for stage in stages])
     ax.set_yticks(range(len(lanes)), [wrap(lane, 16) for lane in lanes])
     ax.set(xlim=(-0.55, len(stages) - 0.4 + 0.6 * (len(moves) > 0)), ylim=(len(lanes) - 0.25, -0.5))
@@ -166,127 +147,107 @@ def journey_paths(
 ) -> JourneyFinding:  # fmt: skip
     """Return which touchpoint follows which, whether the step before matters too, and what paths that end well pass.
 
+    ``estimate`` = (n_ij + 1/2) / (n_i + K/2), interval Goodman's. Table ``order``: 2 (l2 - l1), df the sum over middle
+    touchpoints of (predecessors - 1)(successors - 1). ``removal``: 1 - P(well without s) / P(well) of the absorbing chain,
+    s leading to loss: the share of paths that pass s, never what s causes. Moves within a day of no hours are left out.
+    Refused: neither case nor customer, one touchpoint, different contacts of a case at one moment without `order`; few paths.
+
     Parameters
     ----------
-    interactions : Table, DataFrame, path or DuckDB relation, (N, .), one row per contact
-    time, step : columns, when, and at which touchpoint
-    case : column or list of columns, optional
-        What joins contacts to a path (at least `min_cases`); by default the person of the table.
-    outcome : column, optional, yes or no; that of its last contact says whether a path ended well
-    order : column, optional, tells the order of contacts of a case at one moment
+    interactions, time, step : Table, DataFrame, path or DuckDB relation, one row per contact; when, and at which touchpoint
+    case : column or columns that join contacts to a path (at least `min_cases`); by default the person of the table
+    outcome, order : columns: whether the last contact of a path ended well; a number, the order of contacts at one moment
     duplicates : {"drop", "keep"}, rows that repeat another in every column; they are counted either way
-    n_boot, confidence, seed : bootstrap of persons for what good ends pass
-
-    Returns
-    -------
-    JourneyFinding
-        ``estimate`` = (n_ij + 1/2) / (n_i + K/2), interval Goodman's. Table ``order``: 2 (l2 - l1), df the sum over middle
-        touchpoints of (predecessors - 1)(successors - 1). ``removal``: 1 - P(well without s) / P(well) of the absorbing chain,
-        s leading to loss: the share of paths that pass s, never what s causes. Moves within a day of no hours are left out.
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        Neither case nor customer, one touchpoint, different contacts of a case at one moment without `order`; few paths.
 
     Examples
     --------
     >>> cx.journey_paths(study.interactions, case="case", time="time", step="owner", seed=1).established
     """
+    require_share("confidence", confidence)
     log = event_log(interactions, case, time, [step, outcome], order=order, ordered=True, duplicates=duplicates)
-    (code, names), cases, floor = groups_of(log.table[[step]]), len(log.persons), log.source.min_base
+    (code, names), cases, persons = groups_of(log.table[[step]]), len(log.starts), log.persons[log.case]
     say.refuse_if(len(names) < 2, "one_step", step=step, name=names[0])
     say.refuse_if(cases < min_cases, "few_paths", cases=cases, least=min_cases)
-    last = np.append(log.first[1:], True)
-    good = np.ones(cases, dtype=bool) if outcome is None else said_yes(log.table[outcome])[last]
-    alike = outcome and good.all() | ~good.any()
-    say.refuse_if(alike, "one_end", outcome=outcome, good=good.sum(), cases=cases)
-    states, k = [START, *names, *((WELL, LOST) if outcome else (END,))], len(names) + 1
-    line, known = np.zeros(len(code) + 2 * cases, dtype=np.int64), np.ones(len(code) + 2 * cases, dtype=bool)
-    owner = np.repeat(np.arange(cases), np.bincount(log.case) + 2)
-    place = np.arange(len(code)) + 2 * log.case + 1  # each path between start and end
-    line[place], line[place[last] + 1] = code + np.int64(1), np.where(good, k, k + 1)
-    known[place[log.tied] - 1] = known[place[last] + 1] = False
-    move = np.flatnonzero(known)
-    pair, person = line[move] * len(states) + line[move + 1], log.persons[owner[move]]
-    table, test, removal = transitions(pair, person, states, k, floor, confidence), order_test(line, known), None
+    good = np.ones(cases, dtype=bool) if outcome is None else log.said_yes(outcome)[log.last]
+    say.refuse_if(outcome and good.all() | ~good.any(), "one_end", outcome=outcome, good=good.sum(), cases=cases)
+    states = [START, *names, *((WELL, LOST) if outcome else (END,))]
+    here = code.astype(np.int64) + 1  # its place among the states, as those of what comes before and after
+    before = np.where(log.first, 0, np.roll(here, 1))
+    after = np.where(log.last, len(names) + 2 - good[log.case], np.roll(here, -1))
+    clear = ~np.append(log.tied[1:], False)
+    i, j = np.append(before[log.first], here[clear]), np.append(here[log.first], after[clear])
+    moves = pd.DataFrame({"i": i, "j": j, "case": np.append(log.case[log.first], log.case[clear])})
+    table, test = transitions(moves, states, log, confidence), order_test(before, here, after, clear & ~log.tied)
+    known, further, told = {"p_value": (p := test["p_value"]), "good": good.sum()}, {"order": pd.DataFrame([test])}, []
+    silent = int(log.table[outcome][log.last].isna().sum()) if outcome else 0
+    checks = [Check("paths whose last contact says no end, taken as not well", silent, "0", False)] * (silent > 0)
+    flow = table[(table["term"] != START) & (table["group"] != END) & (table["term"] != table["group"])]
     if outcome:
-        each = sparse.csr_array((np.ones(len(pair)), (owner[move], pair)), shape=(cases, len(states) ** 2))
-        removal = passed(each, names, log.persons, n_boot, confidence, seed)
-        few = pd.Series(log.persons[log.case]).groupby(code).nunique().to_numpy() < floor
-        removal = removal.mask(few[:, None] & (removal.columns != "term")).assign(cases=cases)
-    keys, known = most(table, removal, log)
-    p = test["p_value"]
-    keys += ["order_unknown" if np.isnan(p) else "order" if p < 1 - confidence else "no_order", *log.days]
-    known |= {"p_value": p, "good": good.sum()}
-    summary = {"n": len(log.case), "cases": cases, "method": "first-order chain", "established": None}
-    further = {"order": pd.DataFrame([test])} | ({"removal": removal} if outcome else {})
-    more = {"suppressed": int(table["estimate"].isna().sum()), "figure": moves_map, "further": further}
-    question = "journey_paths", step, None, table, summary, log.checks
-    return JourneyFinding.of(say, keys, known, confidence, *question, source=log.source, **more)
+        found = passed(moves, names, log.persons, n_boot, confidence, seed)
+        few = pd.Series(persons).groupby(code).nunique().to_numpy() < log.source.min_base
+        further["removal"] = found.mask(few[:, None] & (found.columns != "term")).assign(cases=cases)
+        best = digits.largest(further["removal"], "passes")
+        known |= {**best, "best": log.label(best["term"])}
+        told, flow = ["passes"], table[table["group"] == LOST]
+    if seen := flow["moves"].max() > 0:
+        top, total = digits.largest(flow, "moves"), flow["moves"].sum()
+        known |= {**top, "moves_of": top["n"], "share": top["moves"] / total, "lost": total}
+        known |= {"first": log.label(top["term"]), "then": log.label(top["group"])}
+    told = ["paths_hidden" if not seen else "lost_at" if outcome else "follows", *told]
+    told += ["order_unknown" if np.isnan(p) else "order" if p < 1 - confidence else "no_order", *log.days]
+    summary = {"n": len(code), "cases": cases, "method": "first-order chain", "established": None}
+    return JourneyFinding.of(
+        say, told, known, confidence, "journey_paths", step, None, table, summary, (*log.checks, *checks), source=log.source,
+        suppressed=int(table["estimate"].isna().sum()), figure=moves_map, further=further,
+    )  # fmt: skip
 
 
-def transitions(pair, person, states, k, min_base, confidence) -> pd.DataFrame:
+def transitions(moves, states, log, confidence) -> pd.DataFrame:
     """Return the smoothed shares of what follows each touchpoint; moves of too few persons are hidden."""
-    movers = pd.DataFrame({"pair": pair, "person": person}).drop_duplicates()["pair"]
-    counts, base = (np.bincount(v, minlength=len(states) ** 2).reshape(-1, len(states)) for v in (pair, movers))
-    parts = []
-    for i in np.flatnonzero(counts.any(axis=1)):
-        to = np.arange(1, len(states) if i else k)
-        n, found = counts[i].sum(), counts[i, to]
-        low, high = goodman_intervals(found / n, n, confidence)
-        part = {"term": states[i], "group": np.take(states, to), "estimate": (found + 0.5) / (n + len(to) / 2)}
-        part |= {"conf_low": low, "conf_high": high, "moves": found, "n": n, "base": base[i, to]}
-        parts.append(pd.DataFrame(part))
-    table = pd.concat(parts, ignore_index=True)
-    shown = hide_cells(table.drop(columns="n"), min_base=min_base, base="base", keys=("term", "group"))
-    return shown.drop(columns="base").assign(n=table["n"])
+    people, floor, parts = moves.assign(person=log.persons[moves["case"]]), log.source.min_base, []
+    for i, rows in people.groupby("i"):
+        to = np.arange(1, len(states) if i else states.index(WELL if WELL in states else END))
+        found = rows.groupby("j")["person"].agg(["size", "nunique"]).reindex(to, fill_value=0)
+        n, moved = len(rows), found["size"].to_numpy()
+        part = {"term": states[i], "group": np.take(states, to), "estimate": (moved + 0.5) / (n + len(to) / 2)}
+        part |= dict(zip(("conf_low", "conf_high"), goodman_intervals(moved / n, n, confidence)))
+        parts.append(pd.DataFrame(part | {"moves": moved, "base": found["nunique"].to_numpy()}))
+    table = hide_cells(pd.concat(parts, ignore_index=True), min_base=floor, base="base", keys=("term", "group"))
+    whole = people.groupby("i")["person"].agg(n="size", base="nunique").rename(states.__getitem__).rename_axis("term")
+    whole = hide_cells(whole.reset_index(), min_base=floor, base="base", keys=("term",)).set_index("term")["n"]
+    return table.drop(columns="base").assign(n=table["term"].map(whole))
 
 
-def order_test(line, known) -> dict:
+def order_test(before, here, after, clear) -> dict:
     """Return the likelihood-ratio test of "only the last touchpoint matters" against "the one before it does, too"."""
-    at = np.flatnonzero(known[:-1] & known[1:])
-    found = pd.DataFrame({"a": line[at], "b": line[at + 1], "c": line[at + 2]}).value_counts().rename("n").reset_index()
+    found = pd.DataFrame({"a": before, "b": here, "c": after})[clear].value_counts().rename("n").reset_index()
     sums = [found.groupby(keys)["n"].transform("sum") for keys in (["b"], ["a", "b"], ["b", "c"])]
     statistic = 2 * float(np.sum(found["n"] * np.log(found["n"] * sums[0] / (sums[1] * sums[2]))))
     df = int((found.groupby("b")[["a", "c"]].nunique() - 1).prod(axis=1).sum())
     p = float(stats.chi2.sf(statistic, df)) if df else np.nan
-    return {"likelihood_ratio": statistic, "df": df, "p_value": p, "n": len(at), "method": "first against second order"}
+    known = {"n": int(clear.sum()), "method": "first against second order"}
+    return {"likelihood_ratio": statistic, "df": df, "p_value": p} | known
 
 
-def passed(each, names, persons, n_boot, confidence, seed) -> pd.DataFrame:
+def passed(moves, names, persons, n_boot, confidence, seed) -> pd.DataFrame:
     """Return which share of the paths that end well passes each touchpoint, with percentile intervals over persons."""
     k = len(names) + 1  # states that are no end
+    at = moves["case"], moves["i"] * (k + 2) + moves["j"]
+    each = sparse.csr_array((np.ones(len(moves)), at), shape=(len(persons), (k + 2) ** 2))
 
     def share(counts):
         """Return, (b, k - 1), the chance to reach s times that to end well from it, over that to end well."""
         counts = counts.reshape(-1, k + 2, k + 2)[:, :k]
-        moves = counts / np.maximum(counts.sum(axis=2, keepdims=True), 1e-300)
-        visits = np.linalg.inv(np.eye(k) - (1 - 1e-13) * moves[:, :, :k])
-        well = np.einsum("bij,bj->bi", visits, moves[:, :, k])
+        chance = counts / np.maximum(counts.sum(axis=2, keepdims=True), 1e-300)
+        visits = np.linalg.inv(np.eye(k) - (1 - 1e-13) * chance[:, :, :k])
+        well = np.einsum("bij,bj->bi", visits, chance[:, :, k])
         with np.errstate(invalid="ignore", divide="ignore"):
             return (visits[:, 0] / np.einsum("bii->bi", visits) * well / well[:, :1])[:, 1:]
 
-    sample = as_survey(pd.DataFrame({"person": persons}), cluster="person").sample()
+    sample, whole = as_survey(pd.DataFrame({"person": persons}), cluster="person").sample(), share(each.sum(axis=0))[0]
     drawn = np.concatenate([share(weights @ each) for weights in sample.replicates(n_boot, seed=seed)])
-    whole = share(each.sum(axis=0))[0]
     found = ends("passes", whole, *percentile_interval(drawn, confidence))
     return pd.DataFrame({"term": names, **found, "share": whole / whole.sum()})
-
-
-def most(table, removal, log) -> tuple[list[str], dict]:
-    """Return what is told of paths: where most are lost and what most good ends pass, or else the most frequent move."""
-    between = (table["term"] != START) & (table["group"] != END) & (table["term"] != table["group"])
-    moves, known, lost = table[between if removal is None else table["group"] == LOST], {}, removal is not None
-    keys = ["paths_hidden" if not moves["moves"].max() > 0 else "lost_at" if lost else "follows", *["passes"] * lost]
-    if lost:
-        best = digits.largest(removal, "passes")
-        known = {**best, "best": log.label(best["term"]), "lost": moves["moves"].sum()}
-    if moves["moves"].max() > 0:
-        top = digits.largest(moves, "moves")
-        known = {**top, "moves_of": top["n"], **known, "first": log.label(top["term"]), "then": log.label(top["group"])}
-        known["share"] = top["moves"] / moves["moves"].sum()
-    return keys, known
 
 
 def moves_map(finding, ax):

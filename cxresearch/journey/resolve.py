@@ -12,11 +12,10 @@ from scipy import optimize
 from cxresearch import digits
 from cxresearch.errors import require_share
 from cxresearch.figures import PALETTE, axes_or_new, titled
-from cxresearch.findings import ENDS, Check, ends
+from cxresearch.findings import ENDS, Check, ends, listing
 from cxresearch.inference import e_value, newcombe_difference, t_interval
 from cxresearch.inference.survival import kaplan_meier, log_rank, restricted_mean
-from cxresearch.journey.log import HOUR, UNKNOWN, JourneyFinding, event_log, groups_of, moments_of, said_yes, say
-from cxresearch.journey.moments import design_of
+from cxresearch.journey.log import HOUR, UNKNOWN, JourneyFinding, design_of, event_log, groups_of, moments_of, say
 from cxresearch.privacy import hidden_cells
 from cxresearch.survey import sampling_units, total_covariance
 
@@ -27,16 +26,16 @@ LATER = 100  # fewest cases in either arm at the later landmark
 
 def times_of(log, closed, until=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return by case when it was opened, hours until it was closed or last known to be open, and whether it is closed."""
-    opened, ended = log.moment[log.first], log.moment[np.append(log.first[1:], True)]
+    opened, ended = log.moment[log.first], log.moment[log.last]
     if closed is not None:
-        ended = pd.Series(moments_of(log.table[closed])).groupby(log.case).max().to_numpy()
+        moment, zone = moments_of(log.table[closed])
+        mixed = (zone is None) != (log.zone is None) and (moment > UNKNOWN).any()
+        say.refuse_if(mixed, "one_zone", column=closed)
+        ended = np.maximum.reduceat(moment, log.starts)
     limit = max(log.moment.max(), ended.max()) if until is None else until
-    if (wrong := (ended > UNKNOWN) & (ended < opened)).any():
-        told, at = (
-            log.table[closed][log.first].iloc[np.argmax(wrong)],
-            pd.Timestamp(opened[np.argmax(wrong)], unit="us"),
-        )
-        say.refuse_if(True, "closed_first", opened=at, closed=told, n=wrong.sum(), cases=len(opened), column=closed)
+    wrong = (ended > UNKNOWN) & (ended < opened)
+    told = dict(zip(("opened", "closed"), log.clock([moments[np.argmax(wrong)] for moments in (opened, ended)])))
+    say.refuse_if(wrong.any(), "closed_first", **told, n=wrong.sum(), cases=len(opened), column=closed)
     done = (ended > UNKNOWN) & (ended <= limit)
     return opened, (np.where(done, ended, limit) - opened) / HOUR, done.astype(float)
 
@@ -46,7 +45,9 @@ def ratio_of_means(hours, done, arm, controls, persons, confidence) -> tuple[dic
     from statsmodels.genmod.families import Poisson
     from statsmodels.genmod.generalized_linear_model import GLM
 
-    weights = np.ones(len(hours))
+    known, weights = {"n": len(hours), "n_handed": int(arm.sum())}, np.ones(len(hours))
+    if arm.all():
+        return ends("estimate", *np.full(3, np.nan)) | {"p_value": np.nan} | known, None
     if not done.all():
         horizon = min(hours[arm].max(), hours[~arm].max())
         hours, done = np.minimum(hours, horizon), np.where(hours >= horizon, 1.0, done)
@@ -58,7 +59,7 @@ def ratio_of_means(hours, done, arm, controls, persons, confidence) -> tuple[dic
     influence = (weights[used] * fit.resid_response)[:, None] * X @ fit.normalized_cov_params
     error = np.sqrt(total_covariance(influence, sampling_units(len(X), cluster=persons[used]), diagonal=True)[1])
     *logs, p = t_interval(fit.params[1], error, np.inf, confidence)
-    return ends("estimate", *np.exp(logs)) | {"p_value": p, "n": len(hours), "n_handed": int(arm.sum())}, fit
+    return ends("estimate", *np.exp(logs)) | {"p_value": p} | known, fit
 
 
 def closing_rate(start, hours, done, confidence) -> dict:
@@ -68,20 +69,23 @@ def closing_rate(start, hours, done, confidence) -> dict:
     after = np.searchsorted(np.sort(start[passed]), at) - np.searchsorted(np.sort(hours[passed]), at)
     before = len(hours) - np.searchsorted(np.sort(hours), at) - after
     expected = lambda b: many * after * np.exp(b) / (after * np.exp(b) + before)  # noqa: E731
-    b = optimize.brentq(lambda b: expected(b).sum() - np.sum((done > 0) & passed), -20, 20)
-    *logs, _ = t_interval(b, 1 / np.sqrt(np.sum(expected(b) * (1 - expected(b) / many))), np.inf, confidence)
-    row = {"term": "rate of closing", **ends("estimate", *np.exp(logs))}
+    b, error, observed = np.nan, np.nan, np.sum((done > 0) & passed)
+    if many[before == 0].sum() < observed < many[after > 0].sum():  # else no rate is the likeliest
+        b = optimize.brentq(lambda b: expected(b).sum() - observed, -20, 20)
+        error = 1 / np.sqrt(np.sum(expected(b) * (1 - expected(b) / many)))
+    row = {"term": "rate of closing", **ends("estimate", *np.exp(t_interval(b, error, np.inf, confidence)[:3]))}
     return row | {"n": len(hours), "n_handed": int(passed.sum())}
 
 
 def handed_on(log, changes, event) -> np.ndarray:
     """Return by case the moment of its first hand-off: a marked row, or when two values have been seen; else infinite."""
     if event is not None:
-        hit = said_yes(log.table[event])
+        hit = log.said_yes(event)
     else:
-        code = pd.factorize(log.table[changes])[0]
-        hit = ~log.first & (code >= 0) & (np.roll(code, 1) >= 0) & (code != np.roll(code, 1))
-    return pd.Series(np.where(hit, log.moment, np.inf)).groupby(log.case).min().to_numpy()
+        code = pd.Series(pd.factorize(log.table[changes])[0])
+        seen = code.where(code >= 0).groupby(log.case).ffill()  # a row that names nobody keeps the case where it was
+        hit = ~log.first & (seen != seen.shift()) & seen.shift().notna()
+    return np.minimum.reduceat(np.where(hit, log.moment, np.inf), log.starts)
 
 
 def handoff_penalty(
@@ -90,30 +94,18 @@ def handoff_penalty(
 ) -> JourneyFinding:  # fmt: skip
     """Return how many times as long cases take that were handed on, compared from a landmark on.
 
-    Long cases have more time to be handed on, and are long even if that costs nothing: compared are cases open at the
-    landmark, by what happened before it. That they may be harder from the start is not removed; see `e_value`.
+    Long cases have more time to be handed on, and are long even if that costs nothing: compared are mean remaining hours of
+    cases open at the landmark (Poisson pseudo-likelihood), with season and backlog alike, too. Established needs an interval
+    off 1, the naive ratio on the same side, and no fading at a later landmark, as of a ratio that comes from harder cases.
+    Refused: a case closed before it was opened, a control that counts steps, a landmark at the opening; a small arm.
 
     Parameters
     ----------
-    interactions, time, case : as in `journey_paths`
-    closed : column, optional, when the case was closed, blank while open; without it the last row of a case closes it
-    changes, event : column
-        One of the two: what changes at a hand-off (channel, owner, agent), or yes in rows that are one (rework).
-    landmark : float, optional, hours after the opening; by default the median time of the first hand-off
-    controls : columns, known at the opening, held alike. Never the number of steps: a hand-off adds to it.
-    min_cases : int, fewest persons in either arm
-
-    Returns
-    -------
-    JourneyFinding
-        Ratios of mean remaining hours (Poisson pseudo-likelihood): at the landmark, with season and backlog alike, naive. Not
-        established where the interval holds 1, the naive ratio points the other way, or the ratio fades at a later landmark,
-        when easy cases are closed, as one does that comes from harder cases. ``hazard``: the rate of closing.
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        A case closed before it was opened, a control that counts steps, a landmark at the opening; a small arm.
+    interactions, time, case : as in `journey_paths`; no fewer than `min_cases` persons in either arm
+    closed : when the case was closed, blank while open; without it the last row of a case closes it
+    changes, event : one of them: what changes at a hand-off (channel, owner, agent), or yes in rows that are one (rework)
+    landmark : hours after the opening; by default the median time of the first hand-off
+    controls : columns, known at the opening, held alike; never the number of steps, to which a hand-off adds
 
     Examples
     --------
@@ -124,82 +116,68 @@ def handoff_penalty(
     say.refuse_if((changes is None) == (event is None), "no_handoff")
     log = event_log(interactions, case, time, [closed, changes, event, *controls])
     opened, hours, done = times_of(log, closed)
-    known = log.table.loc[log.first, list(controls)].reset_index(drop=True)
+    known, steps = log.table.loc[log.first, list(controls)].reset_index(drop=True), pd.Series(np.bincount(log.case))
     for name in known.select_dtypes("number"):
-        alike = pd.Series(np.bincount(log.case)).corr(known[name], method="spearman")
-        say.refuse_if(alike > 0.99, "counts_steps", name=name)
+        say.refuse_if(abs(steps.corr(known[name], method="spearman")) > 0.99, "counts_steps", name=name)
     start, persons = (handed_on(log, changes, event) - opened) / HOUR, log.persons
     ever, least = start <= hours, max(min_cases, log.source.min_base)
-    refuse_few(persons[ever], "were handed on", least)
-    mark = float(np.median(start[ever]) if landmark is None else landmark)
+    mark = float(pd.Series(start[ever]).median() if landmark is None else landmark)
     why = "; times are days without hours, give landmark=24 or more" if log.days else ""
-    say.refuse_if(not mark > 0, "no_landmark", mark=f"{mark:g}", why=why)
-    at_risk = hours > mark
-    early, open_then = at_risk & (start <= mark), f"open {mark:g} hours after their opening had"
-    refuse_few(persons[early], f"{open_then} been handed on", least)
-    refuse_few(persons[at_risk & ~early], f"{open_then} not been handed on", least)
+    say.refuse_if(mark <= 0, "no_landmark", mark=f"{mark:g}", why=why)
+    at_risk, early, then = hours > mark, start <= mark, f"open {mark:g} hours after their opening had"
+    arms = {"were handed on": ever, f"{then} been handed on": at_risk & early}
+    for what, rows in (arms | {f"{then} not been handed on": at_risk & ~early}).items():
+        say.refuse_if((n := len(np.unique(persons[rows]))) < least, "few_cases", n=n, what=what, least=least)
     plain = design_of(known)
-    season = np.column_stack([plain, season_of(opened, hours)])
-    arms = ((mark, at_risk, early, plain), (mark, at_risk, early, season), (0.0, hours >= 0, ever, plain))
-    ratios = [ratio_of_means(hours[r] - at, done[r], arm[r], X[r], persons[r], confidence) for at, r, arm, X in arms]
-    (top, fit), (alike, _), (naive, _), still = *ratios, int(np.sum(done == 0))
-    late, far = later_ratio(start, hours, done, mark, plain, persons, confidence, least)
-    rows = zip(LABELS, (top, alike, far, naive))
-    table = pd.DataFrame([{"term": term} | row for term, row in rows if row is not None])
+
+    def ratio(at, X=plain, least=1):
+        """Return the ratio of cases open at a moment, from then on, and the fit; None twice where an arm is smaller."""
+        rest, arm = hours > at, start <= at
+        if min((rest & arm).sum(), (rest & ~arm).sum()) < least:
+            return None, None
+        return ratio_of_means(hours[rest] - at, done[rest], arm[rest], X[rest], persons[rest], confidence)
+
+    (top, fit), (alike, _) = ratio(mark), ratio(mark, np.column_stack([plain, season_of(log, opened, hours)]))
+    naive, _ = ratio_of_means(hours, done, ever, plain, persons, confidence)
+    moments = np.quantile(hours[at_risk], [0.95, 0.9, 0.8, 0.7, 0.6, 0.5])  # the latest at which both arms hold enough
+    late, far = next(((at, row) for at in moments if (row := ratio(at, least=max(least, LATER))[0])), (None, None))
+    table = pd.DataFrame([{"term": name} | row for name, row in zip(LABELS, (top, alike, far, naive)) if row])
     same, hidden = (top["estimate"] > 1) == (naive["estimate"] > 1), e_value(top["conf_low"], top["conf_high"])
-    fades = hidden > 1 and late is not None and bool(far["conf_low"] <= 1 <= far["conf_high"])
-    holds = "too few cases" if late is None else "no" if fades else "yes"
-    found = bool(hidden > 1 and same and not fades)
-    share = least_share(known, early, at_risk)
-    open_share = digits.rounded(still / len(done), 4)
+    fades = hidden > 1 and far is not None and bool(far["conf_low"] <= 1 <= far["conf_high"])
+    found, holds = bool(hidden > 1 and same and not fades), "too few cases" if far is None else "no" if fades else "yes"
+    share, still = least_share(known[at_risk], early[at_risk]), digits.rounded(1 - done.mean(), 4)
     checks = (
         *log.checks,
         Check("landmark and naive comparison point the same way", "yes" if same else "no", "yes", same, "stops"),
         Check("ratio holds at a later landmark", holds, "yes", not fades, "stops"),
-        Check("cases still open, share", open_share, "0.05, else means up to a horizon", open_share <= 0.05, "info"),
+        Check("cases still open, share", still, "0.05, else means up to a horizon", still <= 0.05, "info"),
         Check("smallest share of either arm, within each group of the controls", share, "at least 0.1", share >= 0.1),
     )
-    summary = {"n": top["n"], "method": "landmark, Poisson pseudo-likelihood", "landmark": mark, "n_open": still}
-    summary |= {"e_value": hidden, "established": found}
-    question = "handoff_penalty", changes or event, None, table, summary, checks
-    told = top | {"size": abs(top["estimate"] - 1), "late": late}
-    for name, row in {"naive": naive, "later": far or naive}.items():
-        told |= ends(name, *(row[end] for end in ENDS))
+    summary = {"n": top["n"], "method": "landmark, Poisson pseudo-likelihood", "landmark": mark}
+    summary |= {"n_open": int(np.sum(done == 0)), "e_value": hidden, "established": found}
+    told = top | {"size": abs(top["estimate"] - 1), "late": late} | ends("naive", *(naive[end] for end in ENDS))
+    told |= ends("later", *((far or naive)[end] for end in ENDS))
     keys = ["handoff_open" if not found else "handoff_longer" if top["estimate"] > 1 else "handoff_shorter"]
     keys += ["handoff_naive", *["handoff_hidden"] * found, *["handoff_fades"] * fades, *log.days]
-    more = {"further": {"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])}, "fitted": fit}
-    more |= {"drawn": {"line": 1.0, "unit": "ratio of mean hours, handed on over not"}}
-    more["labels"] = log.source.labels | LABELS
-    return JourneyFinding.of(say, keys, told, confidence, *question, source=log.source, **more)
+    return JourneyFinding.of(
+        say, keys, told, confidence, "handoff_penalty", changes or event, None, table, summary, checks,
+        source=log.source, labels=log.source.labels | LABELS, fitted=fit,
+        further={"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])},
+        drawn={"line": 1.0, "unit": "ratio of mean hours, handed on over not"},
+    )  # fmt: skip
 
 
-def later_ratio(start, hours, done, mark, X, persons, confidence, least):
-    """Return the latest moment at which both arms hold enough cases, and the ratio from then on; else None twice."""
-    for at in np.quantile(hours[hours > mark], [0.95, 0.9, 0.8, 0.7, 0.6, 0.5]):
-        rest = hours > at
-        arm = start[rest] <= at
-        if min(arm.sum(), (~arm).sum()) >= max(least, LATER):
-            return at, ratio_of_means(hours[rest] - at, done[rest], arm, X[rest], persons[rest], confidence)[0]
-    return None, None
-
-
-def refuse_few(persons, what, least) -> None:
-    """Refuse an arm of too few persons."""
-    say.refuse_if((n := len(np.unique(persons))) < least, "few_cases", n=n, what=what, least=least)
-
-
-def season_of(opened, hours) -> np.ndarray:
+def season_of(log, opened, hours) -> np.ndarray:
     """Return month and weekday of the opening, and the log of the cases open then, as columns."""
-    when = pd.Series(pd.to_datetime(opened, unit="us"))
     backlog = np.searchsorted(np.sort(opened), opened) - np.searchsorted(np.sort(opened + hours * HOUR), opened)
-    named = pd.DataFrame({"month": when.dt.strftime("%Y-%m"), "day": when.dt.day_name()})
-    return np.column_stack([design_of(named), np.log1p(np.maximum(backlog, 0))])
+    season = pd.DataFrame({"month": (when := log.clock(opened)).strftime("%Y-%m"), "day": when.day_name()})
+    return np.column_stack([design_of(season), np.log1p(np.maximum(backlog, 0))])
 
 
-def least_share(known: pd.DataFrame, early, at_risk) -> float:
+def least_share(known: pd.DataFrame, early) -> float:
     """Return the smallest share that either arm has within a group of a control, or of all."""
-    groups = [known[c][at_risk] for c in known if known[c][at_risk].nunique() < 20] or [np.zeros(at_risk.sum())]
-    shares = np.concatenate([pd.Series(early[at_risk]).groupby(np.asarray(group)).mean() for group in groups])
+    groups = [known[c] for c in known if known[c].nunique() < 20] or [pd.Series(0, known.index)]
+    shares = np.concatenate([pd.Series(early).groupby(group.to_numpy(), dropna=False).mean() for group in groups])
     return digits.rounded(min(shares.min(), 1 - shares.max()), 3)
 
 
@@ -208,25 +186,15 @@ def repeat_contacts(
 ) -> JourneyFinding:
     """Return the share of contacts after which the same customer comes back on the same topic within some days.
 
+    Wilson's interval on the base that customers as clusters leave. Resolved at first contact: 1 - estimate.
+    Refused: no customer, no contact followed long enough; fewer customers than the floor.
+
     Parameters
     ----------
-    interactions, time : as in `journey_paths`
-    topic, customer, channel : columns
-        The customer is by default the person of the table; with `channel`, followers in another channel are counted, too.
-    until : timestamp
-        From when on nothing is known. Contacts followed for fewer than `within_days` are left out and counted.
-    by : column or list of columns
-        Of the first contact; two groups, such as resolved or not, are compared (Newcombe's interval).
-
-    Returns
-    -------
-    JourneyFinding
-        Shares with Wilson's interval on the base that customers as clusters leave. Resolved at first contact: 1 - estimate.
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        No customer, no contact followed long enough; fewer customers than the floor.
+    interactions, time : as in `journey_paths`; `customer` is by default the person of the table
+    topic, channel : columns; with `channel`, followers in another channel are counted, too
+    until : from when on nothing is known; contacts followed for under `within_days` are left out and counted
+    by : column or columns of the first contact; two groups, such as resolved or not, are compared (Newcombe's interval)
 
     Examples
     --------
@@ -235,48 +203,44 @@ def repeat_contacts(
     'all'
     """
     require_share("confidence", confidence)
+    say.refuse_if(not within_days > 0, "no_days", days=within_days)
     by = [by] if isinstance(by, str) else list(by)
     log = event_log(interactions, customer, time, [topic, channel, *by])
-    limit, days = limit_of(until), int(within_days * 24 * HOUR)
-    inside = np.flatnonzero(log.moment <= limit - days).astype(np.int32)
-    last = pd.Timestamp(int(log.moment.max()), unit="us")
-    say.refuse_if(not inside.size, "not_followed", until=until, days=f"{within_days:g}", last=last)
-    marks, (code, _) = {}, groups_of(log.table[[topic]])
-    marks["repeats"] = followed(log, days, limit, np.argsort(code, kind="stable"), code)  # by topic, customer and time
-    if channel:
-        code, _ = groups_of(log.table[[channel]])
-        marks["switches"] = followed(log, days, limit, np.arange(len(code), dtype=np.int32), code, same=False)
-    whole, table = log.shares(marks, [], inside, confidence).iloc[0], log.shares(marks, by, inside, confidence)
+    limit, span, days = log.limit(until), int(within_days * 24 * HOUR), f"{within_days:g}"
+    inside = np.flatnonzero(log.moment <= limit - span).astype(np.int32)
+    last, lost = log.clock([log.moment.max()])[0], len(log.case) - len(inside)
+    say.refuse_if(not inside.size, "not_followed", until=until, days=days, last=last)
+    marks = {"repeats": followed(log, topic, span, limit)}
+    marks |= {"switches": followed(log, channel, span, limit, same=False)} if channel else {}
+    whole, table = log.shares(marks, by, inside, confidence)
     say.refuse_if(np.isnan(whole["n"]), "few_customers", floor=log.source.min_base)
-    keys, known, established = ["repeat"], {"days": f"{within_days:g}"}, None
+    keys, known, established = ["repeat"], {"days": days}, None
     if len(table) == 2 and table["n"].notna().all():
         more, less = (table.iloc[k] for k in digits.descending(table["estimate"], table["group"]))
-        bases = (more["estimate"], more["n_effective"], less["estimate"], less["n_effective"])
+        bases = (row[key] for row in (more, less) for key in ("estimate", "n_effective"))
         known |= ends("gap", np.nan, *newcombe_difference(*bases, confidence))
-        established = bool(known["gap_low"] > 0)
-        known |= {"by": log.label(by[0]), "more": more["group"], "less": less["group"]}
+        known |= {"by": listing(map(log.label, by)), "more": more["group"], "less": less["group"]}
         known |= {"most": more["estimate"], "least": less["estimate"]}
+        established = bool(known["gap_low"] > 0)
         keys += ["repeat_differ" if established else "repeat_open"]
-    short = len(log.case) - len(inside)
-    lost = Check(f"contacts followed for under {within_days:g} days, left out", short, "information", True, "info")
-    unit = f"share of contacts followed by another on the same topic within {within_days:g} days, 0–1"
+    short = Check(f"contacts followed for under {days} days, left out", lost, "information", True, "info")
+    unit = f"share of contacts followed by another on the same topic within {days} days, 0–1"
     summary = whole.drop("group").to_dict() | {"method": "Wilson, customers as clusters", "established": established}
-    question = "repeat_contacts", topic, ", ".join(by) or None, table, summary, (*log.checks, lost)
-    more = {"suppressed": int(table["n"].isna().sum()), "drawn": {"line": whole["estimate"], "unit": unit}}
-    return JourneyFinding.of(say, keys, known, confidence, *question, source=log.source, **more)
+    return JourneyFinding.of(
+        say, keys, known, confidence, "repeat_contacts", topic, ", ".join(by) or None, table, summary, (*log.checks, short),
+        source=log.source, suppressed=int(table["n"].isna().sum()), drawn={"line": whole["estimate"], "unit": unit},
+    )  # fmt: skip
 
 
-def limit_of(until) -> int:
-    """Return a moment given by hand as microseconds."""
-    return pd.Timestamp(until).tz_localize(None).value // 1000
-
-
-def followed(log, days, limit, order, values, *, same=True) -> np.ndarray:
-    """Return which contacts are followed in `order`, within days and before the limit, by one of the same or another value."""
-    case, values, found = log.case[order], values[order], np.zeros(len(order), dtype=bool)
-    near = np.flatnonzero((case[1:] == case[:-1]) & ((values[1:] == values[:-1]) == same))
+def followed(log, column, span, limit, *, same=True) -> np.ndarray:
+    """Return which contacts the customer's next with the same value, or the next with another, follows before the limit."""
+    code, known = groups_of(log.table[[column]])[0], log.table[column].notna().to_numpy()
+    order = np.argsort(code, kind="stable") if same else np.arange(len(code), dtype=np.int32)
+    case, code, found = log.case[order], code[order], np.zeros(len(order), dtype=bool)
+    near = np.flatnonzero((case[1:] == case[:-1]) & ((code[1:] == code[:-1]) == same))
     first, then = order[near], order[near + 1]
-    found[first] = (log.moment[then] - log.moment[first] <= days) & (log.moment[then] < limit)
+    soon = (log.moment[then] - log.moment[first] <= span) & (log.moment[then] < limit)
+    found[first] = soon & known[first] & known[then]
     return found
 
 
@@ -285,25 +249,16 @@ def time_to_resolve(
 ) -> JourneyFinding:
     """Return how long cases take until they are closed; open ones count as open so far.
 
+    Kaplan and Meier's median in hours (interval Brookmeyer-Crowley), missing where fewer than half are closed, and restricted
+    mean; log-rank test between groups. Table ``curves``: the share still open.
+    Refused: a case closed before it was opened, none opened before `until`, a horizon beyond what was seen; the floor.
+
     Parameters
     ----------
     interactions, case : as in `journey_paths`
-    opened, closed : columns
-        The first of `opened` opens a case, the last of `closed` (without it, the last row) closes it; it is open while blank.
-    until : timestamp, from when on nothing is known: cases closed later are open
-    by, horizon : column and float, optional
-        Group of the first row; hours up to which the mean is taken, by default the longest time seen in every group.
-
-    Returns
-    -------
-    JourneyFinding
-        Kaplan and Meier's median in hours (interval Brookmeyer-Crowley), missing where fewer than half are closed, and
-        restricted mean; log-rank test between groups. Table ``curves``: the share still open.
-
-    Raises
-    ------
-    DataProblem, TooFewRespondents
-        A case closed before it was opened, none opened before `until`, a horizon beyond what was seen; the floor.
+    opened, closed : columns, whose first and last time open and close a case; without `closed` its last row closes it
+    until : from when on nothing is known: cases closed later are open
+    by, horizon : group of the first row; hours up to which the mean is taken, by default the longest seen in every group
 
     Examples
     --------
@@ -312,38 +267,35 @@ def time_to_resolve(
     """
     require_share("confidence", confidence)
     log = event_log(interactions, case, opened, [closed, by])
-    start, hours, done = times_of(log, closed, limit_of(until))
-    say.refuse_if(not (inside := start < limit_of(until)).any(), "none_opened", until=until)
-    (cell, names), persons = groups_of(log.table.loc[log.first, [by] if by else []][inside]), log.persons[inside]
-    hours, done, groups = hours[inside], done[inside], np.arange(len(names))
-    base = pd.DataFrame({"group": groups, "n": pd.Series(persons).groupby(cell).nunique()})
+    start, hours, done = times_of(log, closed, limit := log.limit(until))
+    say.refuse_if(not (inside := start < limit).any(), "none_opened", until=until)
+    cell, names = groups_of(log.table.loc[log.first, [by] if by else []][inside])
+    hours, done = hours[inside], done[inside]
+    base = pd.DataFrame({"group": names, "n": pd.Series(log.persons[inside]).groupby(cell).nunique()})
     hidden = hidden_cells(base, min_base=log.source.min_base)
-    shown, kept = groups[~hidden], ~hidden[cell]
-    say.refuse_if(not shown.size, "few_in_groups", floor=log.source.min_base)
+    say.refuse_if(hidden.all(), "few_in_groups", floor=log.source.min_base)
+    shown, kept = np.flatnonzero(~hidden), ~hidden[cell]
     mark = float(min(hours[cell == g].max() for g in shown) if horizon is None else horizon)
     rows, curves, middle = [{"group": name} for name in names], [], kaplan_meier(hours, done, confidence=confidence)
     for g in shown:
         mine = hours[cell == g], done[cell == g]
         curve = kaplan_meier(*mine, at=[0.0], confidence=confidence)
-        mean = restricted_mean(*mine, mark, confidence=confidence)
-        rows[g] |= ends("estimate", *curve.median()) | ends("mean_hours", *mean)
+        rows[g] |= ends("estimate", *curve.median())
+        rows[g] |= ends("mean_hours", *restricted_mean(*mine, mark, confidence=confidence))
         rows[g] |= {"horizon": mark, "n": len(mine[0]), "n_open": int(np.sum(mine[1] == 0))}
-        named = dict(zip(("hours", "at_risk", "estimate", "std_error", "conf_low", "conf_high"), curve))
-        curves.append(pd.DataFrame({"group": names[g]} | named))
-    compared = len(shown) > 1
-    p = log_rank(hours[kept], done[kept], cell[kept]) if compared else np.nan
+        columns = dict(zip(("hours", "at_risk", "estimate", "std_error", "conf_low", "conf_high"), curve))
+        curves.append(pd.DataFrame({"group": names[g]} | columns))
+    p = log_rank(hours[kept], done[kept], cell[kept]) if (compared := len(shown) > 1) else np.nan
     summary = {"n": len(hours), "n_open": int(np.sum(done == 0)), "method": "Kaplan-Meier", "p_value": p}
     summary |= ends("estimate", *middle.median()) | {"established": bool(p < 1 - confidence) if compared else None}
     keys = ["time_half" if np.isfinite(summary["estimate"]) else "time_unknown"]
     keys += [*["time_differ" if p < 1 - confidence else "time_open"] * compared, *log.days]
-    lost = Check("cases opened at the end or later, left out", int(np.sum(~inside)), "information", True, "info")
-    more = {"suppressed": int(hidden.sum()), "figure": still_open}
-    more |= {
-        "drawn": {"unit": "hours until half of the cases are closed"},
-        "further": {"curves": pd.concat(curves, ignore_index=True)},
-    }
-    question = "time_to_resolve", closed or opened, by, pd.DataFrame(rows), summary, (*log.checks, lost)
-    return JourneyFinding.of(say, keys, {"by": log.label(by)}, confidence, *question, source=log.source, **more)
+    late = Check("cases opened at the end or later, left out", int(np.sum(~inside)), "information", True, "info")
+    return JourneyFinding.of(
+        say, keys, {"by": log.label(by)}, confidence, "time_to_resolve", closed or opened, by, pd.DataFrame(rows), summary,
+        (*log.checks, late), source=log.source, suppressed=int(hidden.sum()), figure=still_open,
+        further={"curves": pd.concat(curves, ignore_index=True)}, drawn={"unit": "hours until half of the cases are closed"},
+    )  # fmt: skip
 
 
 def still_open(finding, ax):
