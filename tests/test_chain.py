@@ -264,6 +264,14 @@ def test_columns_may_have_any_name_and_a_step_named_twice_is_one():
     assert twice.sentence().startswith("All 1 links hold")
 
 
+def test_a_link_of_few_units_makes_the_whole_chain_a_description():
+    made = panel(np.random.default_rng(5), ahead=0.8).assign(z=lambda t: (t["y"] + t["x"]).where(t["unit"] < 20))
+    found = cx.service_profit_chain(made, steps="xyz", **CHAIN | {"lag": 0})
+    assert (
+        found.sentence().startswith("Description only, 20 units and at least 30 are needed") and not found.established
+    )
+
+
 def monthly(rng):
     table = pd.DataFrame({"t": np.repeat(np.arange(24), 25), "v": rng.normal(4, 1, 600)})
     return cx.process_chart(table, value="v", period="t", baseline=12, rules=(1, 2, 4))
