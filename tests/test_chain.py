@@ -264,6 +264,14 @@ def test_columns_may_have_any_name_and_a_step_named_twice_is_one():
     assert twice.sentence().startswith("All 1 links hold")
 
 
+def test_a_link_of_few_units_makes_the_whole_chain_a_description():
+    made = panel(np.random.default_rng(5), ahead=0.8).assign(z=lambda t: (t["y"] + t["x"]).where(t["unit"] < 20))
+    found = cx.service_profit_chain(made, steps="xyz", **CHAIN | {"lag": 0})
+    assert (
+        found.sentence().startswith("Description only, 20 units and at least 30 are needed") and not found.established
+    )
+
+
 def monthly(rng):
     table = pd.DataFrame({"t": np.repeat(np.arange(24), 25), "v": rng.normal(4, 1, 600)})
     return cx.process_chart(table, value="v", period="t", baseline=12, rules=(1, 2, 4))
@@ -395,6 +403,9 @@ def test_a_rating_is_joined_to_its_contact_or_to_the_last_before_it_and_this_is_
     assert last.attrs["checks"][0].value == "the customer's last within 30 days before the answer"
     named = cx.rated_contacts(answers.assign(contact=["c1", None, "c3"]), calls, rating="q").table
     assert dict(zip(named["q"], named["agent"])) == {5: "X", 7: "X"} and set(named["month"]) == {"2025-01"}
+    timed = answers.rename(columns={"day": "time"})
+    same = cx.rated_contacts(cx.as_survey(timed, asked_at="time"), calls, rating="q").table
+    assert same[["q", "agent", "time"]].equals(last[["q", "agent", "time"]]), "the time is the contact's"
     undated = cx.rated_contacts(answers.assign(contact=["c1", "c4", "c3"]), calls, rating="q").table
     assert dict(zip(undated["q"], undated["agent"])) == {5: "X", 6: "Z", 7: "X"} and undated["month"].isna().sum() == 1
     with pytest.raises(cx.DataProblem, match="no rating 'q' has a contact: neither by id nor within 30 days"):

@@ -1,8 +1,7 @@
 """Do agents serve alike, which units stand out, when did a process change, and do raters agree?
 
-Searle, Casella & McCulloch (1992), *Variance Components*, 3.6-3.8, 7.4 (BLUP); Spiegelhalter (2005), Statistics in
-Medicine 24:1185-1202 (funnels); Montgomery (2013), *Statistical Quality Control*; Laney (2002), Quality Engineering
-14:531-537; Champ & Woodall (1987), Technometrics 29:393-399 (run lengths); Krippendorff (2011), *Computing Alpha*.
+Spiegelhalter (2005), Statistics in Medicine 24:1185-1202 (funnels); Montgomery (2013), *Statistical Quality Control*;
+Laney (2002), Quality Engineering 14:531-537; Champ & Woodall (1987), Technometrics 29:393-399 (run lengths).
 """
 
 from dataclasses import replace
@@ -53,7 +52,6 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
     require_columns(contacts, "time", by := "contact" if named else "customer", where="interactions")
     contacts = contacts[[c for c in contacts if c in (by, "time") or c not in rated]].dropna(subset=[by])
     contacts["time"] = pd.to_datetime(contacts["time"]).astype("datetime64[ns]")
-    contacts = contacts.sort_values("time", kind="stable")
     if named:
         found, how = rated.drop(columns="time", errors="ignore").merge(contacts, on=by), "named by id"
     else:
@@ -61,7 +59,8 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
         rated = rated.assign(answered=pd.to_datetime(rated[asked]).astype("datetime64[ns]"))
         rated = rated.drop(columns="time", errors="ignore").dropna(subset=[by, "answered"])
         sides = dict(left_on="answered", right_on="time", by=by, tolerance=pd.Timedelta(days=within_days))
-        rated, dated = rated.sort_values("answered", kind="stable"), contacts.dropna(subset=["time"])
+        rated = rated.sort_values("answered", kind="stable")
+        dated = contacts.dropna(subset=["time"]).sort_values("time", kind="stable")
         found = pd.merge_asof(rated, dated, **sides).dropna(subset=["time"])
         how = f"the customer's last within {within_days} days before the answer"
     say.refuse_if(found.empty, "no_contact", rating=rating, days=within_days)
@@ -70,7 +69,7 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
     occasion = found[by] if named else found[by].astype(str) + " " + found["time"].astype(str)
     found = found.assign(month=found["time"].dt.strftime("%Y-%m"), occasion=occasion).reset_index(drop=True)
     found.attrs["checks"] = (Check("the contact of a rating", how, "named by id", named),)
-    return survey.with_table(found)
+    return survey.with_table(found, **({"asked_at": None} if survey.asked_at == "time" else {}))  # it is the contact's
 
 
 def agent_consistency(

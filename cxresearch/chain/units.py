@@ -219,12 +219,12 @@ def unit_reliability(
         scores[first] += half
         scores[first + (sizes > 1)] -= half
     fitted, icc = one_way(scores, group), intraclass(scores, group, confidence=confidence)
-    weak, sure, errors = int((fitted.reliability < NOISY).sum()), icc.low > 0, np.sqrt([fitted.between, fitted.within])
+    weak, sure, sds = int((fitted.reliability < NOISY).sum()), icc.low > 0, np.sqrt([fitted.between, fitted.within])
     found = {"unit": names[fitted.names], "estimate": fitted.reliability, "mean": fitted.means}
-    found = pd.DataFrame(found | {"sd_within": errors[1], "n": fitted.n})
+    found = pd.DataFrame(found | {"sd_within": sds[1], "n": fitted.n})
     found = found.iloc[digits.descending(found["estimate"], found["unit"])].reset_index(drop=True)
     summary = ends("icc", *icc[:3]) | {"icc_mean": icc.average, "units": j, "n": int(fitted.n.sum())}
-    summary |= {"sd_between": errors[0], "sd_within": errors[1]}
+    summary |= dict(zip(("sd_between", "sd_within"), sds))
     summary |= {"method": "one-way REML; ICC with F interval", "established": sure}
     told = dict(keys=["reliable" if sure else "unreliable", "icc"], known=known | dict(size=icc.size, weak=weak))
     told["checks"] = [Check(f"units with reliability under {NOISY}", weak, "0", weak == 0)]
@@ -323,7 +323,7 @@ def service_profit_chain(
         share = np.sqrt(trust.get(x, np.nan) * trust.get(y, np.nan))
         rows.append({"term": x, "outcome": y, **r, **ends("corrected", *(r[end] / share for end in ENDS))})
     found, k = pd.DataFrame(rows), len(others)
-    holds, units, weak = found["conf_low"][:k] > 0, int(found["units"].iloc[0]), found["estimate"][:k].idxmin()
+    holds, units, weak = found["conf_low"][:k] > 0, int(found["units"][:k].min()), found["estimate"][:k].idxmin()
     enough, noisy = units >= UNITS, [c for c in steps if trust.get(c, 1) < NOISY]
     names = [f"{given.label(x)} → {given.label(y)}" for x, y in links]
     known = dict(k=k, clear=int(holds.sum()), least=UNITS, limit=NOISY, link=names[weak])
@@ -333,16 +333,14 @@ def service_profit_chain(
     summary["established"] = bool(enough and holds.all())
     keys = ["links few" if not enough else "links" if holds.all() else "links open"]
     if enough and len(steps) > 2:
-        cause, by, last = steps[:3]
-        z = standardised(s, at[cause], at[by], at[last])
-        a, b = (
-            slopes(z, *(at[step] for step in each), confidence=confidence) for each in ((by, cause), (last, by, cause))
-        )
+        to = [at[step] for step in steps[2::-1]]  # the third step, and what goes before it
+        z = standardised(s, *to)
+        a, b = (slopes(z, *columns, confidence=confidence) for columns in (to[1:], to))
         each = (a["estimate"], a["std_error"], b["estimate"], b["std_error"])
         span = product_interval(*each, n_boot=DRAWS, confidence=confidence, seed=seed)
         summary |= ends("indirect", a["estimate"] * b["estimate"], *span)
         known |= dict(zip(("cause", "by", "outcome"), map(given.label, steps)))
-        keys += ["indirect"]
+        keys += ["indirect"] * bool(b["units"] >= UNITS)
     keys += ["noisy"] if noisy else [] if trust else ["raw only"]
     value, sure, level = listing(noisy) if trust else "unknown", bool(trust) and not noisy, "stops" if noisy else "care"
     checks = [Check("units", units, f"at least {UNITS}", enough, "stops")]
