@@ -230,6 +230,16 @@ OTHERS = [
 ]
 
 
+@pytest.mark.parametrize("said", ["601 234 567", "-", "???", ":)"])
+def test_texts_without_any_word_say_nothing_and_are_refused_by_number(said):
+    table = pd.DataFrame({"said": [said] * 30, "score": [0, 10] * 15})
+    assert not read(*table["said"]).says.any() and cx.coding_sheet(table, text="said", seed=1).empty
+    with pytest.raises(TooFewRespondents, match="none of 30 rows holds an answer"):
+        cx.tag_topics(table, text="said")
+    with pytest.raises(TooFewRespondents, match="at least 100 texts that say something; found 0"):
+        cx.topic_impact(table, score="score", text="said", seed=1)
+
+
 @pytest.mark.parametrize("function, table, options, words", OTHERS, ids=lambda v: getattr(v, "__name__", ""))
 def test_other_refusals(function, table, options, words):
     with pytest.raises(TooFewRespondents if "at least" in words else DataProblem, match=words):

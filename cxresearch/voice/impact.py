@@ -233,14 +233,14 @@ def distinctive_words(responses, *, text: str, group: str, language=None, min_pe
     inside, least = column.notna().to_numpy() & read.given, max(min_persons, survey.min_base)
     said, asked = read.table_of(inside).drop_duplicates(), ("distinctive_words", text, group)
     counts = pd.crosstab(said["word"], column.to_numpy()[said["row"]]).reindex(columns=levels, fill_value=0)
-    persons = said.groupby("word")["who"].nunique()
-    counts = counts[(counts.sum(axis=1) >= least) & (persons >= survey.min_base)]
+    counts = counts[counts.sum(axis=1) >= least]
     if counts.empty:
         return nothing(*asked, f"no word is said in {least} texts of both groups", n=int(inside.sum()))
     n = counts.sum(axis=1)
     odds, error = log_odds(counts[levels[0]], counts[levels[1]], n / n.sum() * len(n))
     span = ends("estimate", *t_interval(odds, error, np.inf, confidence)[:3])
     table = pd.DataFrame({"word": counts.index, **span, "z": odds / error, "n": n.to_numpy()})
+    table = table[said.groupby("word")["who"].nunique()[table["word"]].to_numpy() >= survey.min_base]
     table = table.iloc[digits.descending(table["z"].abs(), table["word"])[:20]]
     table = table.iloc[digits.descending(table["z"], table["word"])].reset_index(drop=True)
     clear = table[table["z"].abs() > critical_value(confidence)]

@@ -101,10 +101,10 @@ class Texts:
     given = cached_property(lambda self: pd.notna(self.texts))
     length = cached_property(lambda self: self.counted(self.spelled).astype(int))  # words of each text
     spelled = cached_property(lambda self: np.array([w[:1].isalnum() for w in self.words] or [True])[self.word])
-    _first = cached_property(lambda self: np.append(True, self.row[1:] != self.row[:-1]))  # token of its text
+    _first = cached_property(lambda self: np.diff(self.row, prepend=-1) > 0)  # token of its text
     _run = cached_property(lambda self: np.cumsum(self._first | ~self.spelled))  # of words without a mark, by token
     part = cached_property(lambda self: self._pieces((STOP, COMMA), (TURN, JOIN)))  # of each token, through all texts
-    _new = cached_property(lambda self: np.append(True, self.part[1:] > self.part[:-1]))  # token of its part
+    _new = cached_property(lambda self: np.diff(self.part, prepend=-1) > 0)  # token of its part
     clause = cached_property(lambda self: self._pieces((STOP,), (TURN,))[self._new])  # of each part
 
     @cached_property
@@ -159,7 +159,7 @@ class Texts:
         return found
 
     def _pieces(self, after, before) -> np.ndarray:
-        ended = np.append(False, np.isin(self.kind[:-1], after))
+        ended = np.isin(np.append(0, self.kind)[:-1], after)
         return np.cumsum(self._first | ended | np.isin(self.kind, before)) - 1
 
     def _of_clause(self, values) -> np.ndarray:
