@@ -112,11 +112,11 @@ def least_squares(sample, value, asked, given, confidence: float):
     """Return the statsmodels fit on columns asked for and given, and the former's rows with the design's errors (Holm);
     the estimate of a column that the others tell exactly is missing.
     """
-    import statsmodels.api as sm
+    from statsmodels.regression.linear_model import WLS
 
     x, k = np.column_stack([asked, given]).astype(float), asked.shape[1]
     x = x[:, [i for i in range(x.shape[1]) if i <= k or np.ptp(x[:, i]) > 0]]
-    fitted, rank = sm.WLS(value, x, weights=sample.weights).fit(), np.linalg.matrix_rank(x)
+    fitted, rank = WLS(value, x, weights=sample.weights).fit(), np.linalg.matrix_rank(x)
     bread = np.linalg.pinv((x * sample.weights[:, None]).T @ x, hermitian=True)
     spread = np.diag(sample.covariance_of((sample.weights * fitted.resid)[:, None] * x @ bread))
     alone = [rank > np.linalg.matrix_rank(np.delete(x, i, axis=1)) for i in range(k)]
