@@ -1,5 +1,6 @@
 """Runs: what is refused before anything starts, what really ran, what is kept. Every kernel here is a real one."""
 
+import atexit
 import filecmp
 import json
 import os
@@ -329,8 +330,12 @@ def test_a_kernel_that_cannot_start_says_why(tmp_path, monkeypatch, pool):
     (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    at_exit = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    monkeypatch.setattr(atexit, "unregister", lambda f: at_exit.remove(f) if f in at_exit else None)
     made = make_run(plan_of(tmp_path), tmp_path / "run", timeout=PATIENCE, pool=pool)
     assert made.record.notebooks[0].reason == "the kernel did not start: no such engine"
+    assert [f for f in at_exit if "kernel" in f.__name__ or "wrapped" in f.__name__] == []
 
 
 def test_a_cell_without_a_reply_fails_whatever_its_metadata_says():

@@ -1,10 +1,11 @@
 """Execute notebooks, some at a time, each in a kernel of its own, and say what became of them: here, or on a Dask cluster.
 
-papermill takes environment, working folder and log from its process; here each notebook has its own, so that they run
-side by side in one. Its kernel is warm where that is safe (`cxresearch.runs.warm`).
+papermill writes the parameters, nbclient executes: each notebook with an environment, a working folder and a log of its
+own, so that they run side by side in one process. Its kernel is warm where that is safe (`cxresearch.runs.warm`).
 """
 
 import asyncio
+import atexit
 import logging
 import os
 import re
@@ -14,8 +15,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from copy import deepcopy
 from functools import cache, partial
 from pathlib import Path
 
@@ -24,14 +27,13 @@ from cxresearch.errors import StudyProblem
 from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import environment_of_run
 from cxresearch.runs.folder import package_digest
-from cxresearch.runs.notebooks import STUDY, import_lightly
+from cxresearch.runs.notebooks import STUDY, import_lightly, parameters_cell
 from cxresearch.runs.page import ANSI
 from cxresearch.runs.plan import Task
 from cxresearch.runs.record import FAILED, OK, NotebookEntry
 from cxresearch.runs.warm import NAME, SAME_EVERYWHERE, SERVERS
 from cxresearch.study.narrow import reference_to, split_reference
 
-ENGINE = "cxresearch"
 LEFT_OUT = ("papermill", "execution")  # metadata with clocks and paths
 ERROR_MARKER = "papermill-error-cell-tag"
 INJECTED = "injected-parameters"
@@ -40,6 +42,8 @@ BEFORE = r"(^|[^\w/.~…-]|\x1b\[[0-9;]*m)"  # where a path may begin: not withi
 CELL_FILE = re.compile(r"(?<![^\s\"'(])[^\s\"'(]*ipykernel_\d+[/\\]\d+\.py")
 LOOKS = 0.2  # seconds between two looks at a kernel: its death is known at once
 OF_CLIENT = {"startup_timeout": 120, "record_timing": False, "coalesce_streams": True, "shutdown_kernel": "immediate"}
+OF_CLIENT |= {"raise_on_iopub_timeout": True, "log": logging.getLogger("cxresearch.nbclient")}
+OF_CLIENT["log"].setLevel(logging.CRITICAL + 1)  # what goes wrong is told by the replies
 RETRIES, PATIENCE = 3, 20  # of a cluster: where a worker is lost; seconds in which its scheduler must answer
 
 
@@ -53,7 +57,7 @@ class Pool(AbstractContextManager):
         self._places = threading.BoundedSemaphore(self.jobs)
         self._clients: dict[object, Path] = {}  # client -> folder
         SERVERS.warm_up()
-        self._execute, self._client = _papermill()  # once, before threads would import it side by side
+        self._client = _client()  # once, before threads would import it side by side
 
     def __exit__(self, *raised) -> None:
         self._folder.cleanup()
@@ -61,35 +65,27 @@ class Pool(AbstractContextManager):
     def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent=None) -> NotebookEntry:
         """Execute one notebook in `folder` once a place is free; `lent` is where its kernel finds the tables of the run."""
         with self._places:
-            began, replies, made, problem = time.monotonic(), {}, [task.notebook], None
+            began, replies, problem = time.monotonic(), defaultdict(dict), None
             log = Path(tempfile.mkdtemp(dir=self._folder.name), "log")
-            ours = {RUN_FOLDER: str(folder / "findings" / task.name), **SAME_EVERYWHERE, **environment_of_run()}
-            environment = {**os.environ, **ours, **(lent or {})}
-
-            def run(nb_man, kernel_name: str) -> None:
-                made[0] = nb_man.nb
-                self._run(nb_man, kernel_name, replies, folder, environment, log, timeout)
-
+            notebook = given(task, {STUDY: study_from(folder, study), **task.given})
             try:
-                options = {"progress_bar": False, "request_save_on_cell_execute": False, "autosave_cell_every": 0}
-                given = {STUDY: study_from(folder, study), **task.given}
-                self._execute(task.notebook, None, given, engine_name=ENGINE, run=run, **options)
+                self._run(notebook, task, replies, folder, log, timeout, lent or {})
             except Exception as error:
                 problem = error
             hide = partial(without_places, folder=folder, study=study)
-            _clean(made[0], task, hide)
+            notebook.metadata.get("language_info", {}).pop("version", None)
+            for cell in (c for c in notebook.cells if c.cell_type == "code"):
+                cell.outputs = hidden(cell.outputs, hide)
             said = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
             last_words = next((line.strip() for line in reversed(said) if line.strip()), "")  # if it never answered
-            entry = became(task, made[0], replies, problem, timeout=timeout, last_words=last_words)
+            entry = became(task, notebook, replies, problem, timeout=timeout, last_words=last_words)
             _store(entry, task, folder, hide)
             entry.seconds = round(time.monotonic() - began, 2)
             return entry
 
-    def _run(self, nb_man, kernel_name: str, replies: dict, folder: Path, environment, log: Path, timeout) -> None:
-        """Execute a notebook of papermill's in a new kernel, whose sockets lie in a private folder.
-
-        So none takes another's port, and nothing listens on the network. A socket's path may have about 100 characters.
-        """
+    def _run(self, notebook, task: Task, replies: dict, folder: Path, log: Path, timeout, lent) -> None:
+        """Execute a notebook in a new kernel, whose sockets lie in a private folder: none takes another's port, nothing
+        listens on the network. A socket's path may have about 100 characters."""
         from jupyter_core.utils import ensure_event_loop
         from nbclient.exceptions import DeadKernelError
         from traitlets.config import Config
@@ -98,22 +94,21 @@ class Pool(AbstractContextManager):
         tcp = {"transport": "tcp", "transport_encryption": "auto"}
         address = tcp if os.name == "nt" else {"transport": "ipc", "ip": str(log.with_name("k"))}
         hooks = {
-            "on_cell_execute": lambda cell, cell_index: replies.setdefault(cell_index, {}),
-            "on_cell_executed": lambda cell_index, execute_reply, **_: replies.update(
-                {cell_index: execute_reply["content"]}
-            ),
-            "on_notebook_start": lambda notebook: started.append(client.km.provisioner.process),
+            "on_cell_execute": lambda cell_index, **_: replies[cell_index],  # empty while it is under way
+            "on_cell_executed": lambda cell_index, **told: replies[cell_index].update(told["execute_reply"]["content"]),
+            "on_notebook_start": lambda **_: started.append(client.km.provisioner.process),
         }
-        about = {"kernel_name": kernel_name, "timeout": timeout, "log": logging.getLogger("papermill")}
-        client = self._client(nb_man, **about, **hooks, **OF_CLIENT, config=Config(KernelManager=address))
+        client = self._client(notebook, timeout=timeout, config=Config(KernelManager=address), **hooks, **OF_CLIENT)
         self._clients[client] = folder
+        ours = {RUN_FOLDER: str(folder / "findings" / task.name), **SAME_EVERYWHERE, **environment_of_run(), **lent}
         try:
             with open(log, "wb") as stderr:
-                client.execute(cwd=str(folder), env=environment, stderr=stderr)
+                client.execute(cwd=str(folder), env={**os.environ, **ours}, stderr=stderr)
         except DeadKernelError:
             raise DeadKernelError(how_ended(started[0].returncode if started else None)) from None
         finally:
             del self._clients[client]
+            atexit.unregister(client._cleanup_kernel)  # nbclient leaves it there if the kernel did not start
             for process in started:
                 with suppress(OSError, AttributeError):  # what it started and left; there are no groups on Windows
                     os.killpg(process.pid, signal.SIGKILL)
@@ -133,20 +128,14 @@ class Pool(AbstractContextManager):
 
 
 @cache
-def _papermill():
-    """Return papermill's function for our engine and warm kernels, and a client that looks often whether its kernel lives."""
-    papermill = import_lightly("papermill")
+def _client():
+    """Return a client of nbclient's for warm kernels, which looks often whether its kernel lives."""
+    import_lightly("papermill")
     from jupyter_client.provisioning import KernelProvisionerFactory
+    from nbclient import NotebookClient
     from nbclient.exceptions import DeadKernelError
-    from papermill.clientwrap import PapermillNotebookClient
-    from papermill.engines import NBClientEngine, papermill_engines
 
-    class Engine(NBClientEngine):
-        @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, *, run, **papermills_own):
-            run(nb_man, kernel_name)
-
-    class Client(PapermillNotebookClient):
+    class Client(NotebookClient):
         async def _async_poll_kernel_alive(self) -> None:
             with suppress(DeadKernelError):
                 while True:
@@ -154,22 +143,30 @@ def _papermill():
                     await self._async_check_alive()
             self.task_poll_for_reply.cancel()
 
-    papermill_engines.register(ENGINE, Engine)
-    logging.getLogger("papermill").setLevel(logging.CRITICAL + 1)  # what goes wrong is told by the replies
     KernelProvisionerFactory.instance().default_provisioner_name = NAME
-    return papermill.execute_notebook, Client
+    return Client
 
 
-# --- what became of a notebook ---------------------------------------------------------------------------------------
+def given(task: Task, parameters: dict):
+    """Return a copy of a notebook without outputs, with a cell that sets its parameters below the one that has them."""
+    from nbformat.v4 import new_code_cell
+    from papermill.translators import PythonTranslator
+
+    notebook, name = deepcopy(task.notebook), re.sub(r"[^A-Za-z0-9_-]", "-", task.name)[:40]
+    cell = new_code_cell(PythonTranslator.codify(parameters), id=f"{name}-{INJECTED}", metadata={"tags": [INJECTED]})
+    notebook.cells = [c for c in notebook.cells if not {INJECTED, ERROR_MARKER} & {*c.metadata.get("tags", ())}]
+    notebook.cells.insert(notebook.cells.index(parameters_cell(notebook)) + 1, cell)
+    for part in (notebook, *notebook.cells):
+        part.metadata = {k: v for k, v in part.metadata.items() if k not in LEFT_OUT and (v or k != "tags")}
+        part.update({"outputs": [], "execution_count": None} if part.get("cell_type") == "code" else {})
+    return notebook
 
 
-def became(
-    task: Task, notebook, replies: dict[int, dict], problem, *, timeout: float, last_words: str
-) -> NotebookEntry:
+def became(task: Task, notebook, replies: dict[int, dict], problem, *, timeout, last_words: str) -> NotebookEntry:
     """Return what became of a notebook by its first cell that did not run without error to its end.
 
-    `replies` are the kernel's own by the place of the cell, empty where it began and did not end: papermill marks every
-    cell "completed" when a kernel dies, and takes ``sys.exit(0)`` for success.
+    `replies` are the kernel's own by the place of the cell, empty where it began and did not end: of a kernel that died
+    nbclient keeps none, and ``sys.exit(0)`` is no success.
     """
     known = {"name": task.name, "reason": None, "failed_cell": None, "executed": notebook}
     code = (k for k, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip())
@@ -177,24 +174,23 @@ def became(
     if failing is None:
         known["reason"] = f"after the last cell: {_one_line(problem)}" if problem else None
         return NotebookEntry(**known, status=FAILED if problem else OK)
-    reply, kind = replies.get(failing, {}), type(problem).__name__
-    error = reply.get("ename")
-    raised = reply and error != "SystemExit"
-    reasons = (
-        (raised, _one_line(f"{error}: {reply.get('evalue')}")),
-        (reply, "left the notebook early (sys.exit); the cells after it did not run"),
-        (not replies, f"the kernel did not start: {last_words or _one_line(problem)}"),
-        (kind == "CellTimeoutError", f"took longer than the {timeout:g} s a cell may take (--timeout)"),
-        (kind == "DeadKernelError", f"the kernel died in this cell: {problem}"),
-        (problem, f"did not run: {_one_line(problem)}"),
-        (True, "did not run"),
-    )
-    known["reason"] = next(reason for so, reason in reasons if so)
-    if replies:
-        known |= {"reason": f"cell {failing + 1}: {known['reason']}", "failed_cell": failing + 1}
-    if raised:
+    reply, error = replies.get(failing, {}), replies.get(failing, {}).get("ename")
+    ends = {
+        "CellTimeoutError": f"took longer than the {timeout:g} s a cell may take (--timeout)",
+        "DeadKernelError": f"the kernel died in this cell: {problem}",
+        "NoneType": "did not run",
+    }
+    if not replies:
+        reason = f"the kernel did not start: {last_words or _one_line(problem)}"
+    elif not reply:
+        reason = ends.get(type(problem).__name__, f"did not run: {_one_line(problem)}")
+    elif error == "SystemExit":
+        reason = "left the notebook early (sys.exit); the cells after it did not run"
+    else:
+        reason = _one_line(f"{error}: {reply.get('evalue')}")
         lines = ANSI.sub("", "\n".join(reply.get("traceback", ()))).splitlines()
         known |= {"error": error} | ({"traceback": lines} if lines else {})
+    known |= {"reason": f"cell {failing + 1}: {reason}", "failed_cell": failing + 1} if replies else {"reason": reason}
     return NotebookEntry(**known, status=FAILED)
 
 
@@ -233,9 +229,6 @@ def study_from(folder: Path, study: Path) -> str:
     return Path(os.path.relpath(study, folder.resolve())).as_posix()
 
 
-# --- what must not stay in an executed notebook ----------------------------------------------------------------------
-
-
 def without_places(text: str, folder: Path, study: Path) -> str:
     """Return `text` with the folders of run, study, project, Python and user named without their place."""
     words = {folder: ".", study.parent: STUDY, Path(cxresearch.__file__).parents[1]: "…"}
@@ -248,32 +241,13 @@ def without_places(text: str, folder: Path, study: Path) -> str:
     return text
 
 
-def _clean(notebook, task: Task, hide) -> None:
-    """Take out of an executed notebook what differs between two runs of the same thing, or names this machine."""
-
-    def hidden(value):
-        if isinstance(value, list):
-            return [hidden(v) for v in value]
-        if isinstance(value, dict):
-            return type(value)({k: v if k.startswith("image/") else hidden(v) for k, v in value.items()})
-        return hide(value) if isinstance(value, str) else value
-
-    notebook.cells = [c for c in notebook.cells if ERROR_MARKER not in c.metadata.get("tags", [])]
-    notebook.metadata.get("language_info", {}).pop("version", None)
-    for part in (notebook, *notebook.cells):
-        for name in LEFT_OUT:
-            part.metadata.pop(name, None)
-    for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
-        if INJECTED in tags:
-            cell["id"] = f"{re.sub(r'[^A-Za-z0-9_-]', '-', task.name)[:40]}-{INJECTED}"
-        elif not tags:
-            cell.metadata.pop("tags", None)  # papermill gives every cell an empty list
-        if cell.cell_type == "code":
-            cell.outputs = hidden(cell.outputs)
-
-
-# --- on a cluster -----------------------------------------------------------------------------------------------------
+def hidden(value, hide):
+    """Return what a cell put out with `hide` of every text in it but images."""
+    if isinstance(value, list):
+        return [hidden(v, hide) for v in value]
+    if isinstance(value, dict):
+        return type(value)({k: v if k.startswith("image/") else hidden(v, hide) for k, v in value.items()})
+    return hide(value) if isinstance(value, str) else value
 
 
 class ClusterPool(AbstractContextManager):
@@ -354,10 +328,8 @@ def execute_there(task: Task, study: Path, folder: str, timeout: float, files: d
 
 @contextmanager
 def mirrored(study: Path, folder: Path):
-    """Yield a private folder that reaches the study as `folder` does, and the study as seen from there.
-
-    The nearest folder that holds both is copied as links.
-    """
+    """Yield a private folder that reaches the study as `folder` does, and the study as seen from there: the nearest
+    folder that holds both is copied as links."""
     file, only = split_reference(study)
     common = Path(os.path.commonpath([file, folder]))
     way = folder.relative_to(common)
