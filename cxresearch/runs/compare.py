@@ -5,6 +5,7 @@ Donner 2008, Statistics in Medicine 27:1693). It takes the answers behind the tw
 are in both runs it is too wide, not too narrow.
 """
 
+import csv
 import hashlib
 import io
 import json
@@ -13,7 +14,7 @@ import os
 import re
 from collections import namedtuple
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path, PurePath
 
 import pandas as pd
@@ -33,48 +34,20 @@ HEAD, START, END = b"</h1>\n", b'<!-- sign-offs --><div class="note">', b"</div>
 NUMBER = re.compile(r"(\d+\.\d+(?:e[-+]?\d+)?)")
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(namedtuple("Change", "what before after")):
     """One thing that is not the same in both runs; None where a run does not have it."""
-
-    what: str
-    before: object
-    after: object
 
     @property
     def kind(self) -> str:
         return NEW if self.before is None else GONE if self.after is None else CHANGED
 
 
-@dataclass(frozen=True)
-class Movement:
-    """One estimate in both runs; the interval is of the difference, None where none can be given."""
-
-    row: str
-    before: float
-    after: float
-    difference: float
-    conf_low: float | None = None
-    conf_high: float | None = None
-
-
-@dataclass(frozen=True)
-class FindingChange:
-    """What became of one finding: ``new``, ``gone`` or ``changed``; what it said and says, the estimates that moved,
-    the checks that turned, and the names of the tables that differ within six digits."""
-
-    notebook: str
-    name: str
-    id: str
-    kind: str
-    headline: bool
-    before: str | None
-    after: str | None
-    movements: tuple[Movement, ...] = ()
-    checks: tuple[Change, ...] = ()
-    tables: tuple[str, ...] = ()
-
-
+# One estimate in both runs; the interval is of the difference, None where none can be given.
+Movement = namedtuple("Movement", "row before after difference conf_low conf_high", defaults=(None, None))
+# What became of one finding: ``new``, ``gone`` or ``changed``; what it said and says (`before`, `after`), the estimates
+# that moved, the checks that turned (`Change`), and the names of the tables that differ within six digits.
+FOUND = "notebook name id kind headline before after movements checks tables"
+FindingChange = namedtuple("FindingChange", FOUND, defaults=((), (), ()))
 # All that differs between two runs: changes of each kind, and how many findings are the same to six digits.
 Comparison = namedtuple("Comparison", "inputs parameters versions notebooks findings unchanged")
 
@@ -106,11 +79,8 @@ def compare_runs(before, after) -> Comparison:
 
 
 def difference_interval(before, after) -> tuple[float, float]:
-    """Return the interval of ``after - before`` from (estimate, low, high) of two independent estimates.
-
-    With estimates a, b and limits l, u: low ``d - sqrt((a - l_a)^2 + (u_b - b)^2)``, high
-    ``d + sqrt((u_a - a)^2 + (b - l_b)^2)`` for ``d = a - b`` (Zou and Donner 2008, eq. 3).
-    """
+    """Return the interval of ``d = after - before`` from (estimate, low, high) of two independent estimates b and a:
+    ``d - sqrt((a - l_a)^2 + (u_b - b)^2)`` to ``d + sqrt((u_a - a)^2 + (b - l_b)^2)`` (Zou and Donner 2008, eq. 3)."""
     (b, low_b, high_b), (a, low_a, high_a) = before, after
     return a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b)
 
@@ -235,11 +205,15 @@ def same_values(a, b) -> bool:
 
 def _same_tables(*texts: str) -> bool:
     """Return whether two CSVs are the same: cells to the letter or six digits, residues of a column's size aside."""
-    options = {"header": None, "dtype": str, "keep_default_na": False, "skip_blank_lines": False}
-    was, now = (pd.read_csv(io.StringIO(text), **options) for text in texts)
-    if was.shape != now.shape:
+    was, now = (list(csv.reader(io.StringIO(text))) for text in texts)
+    if list(map(len, was)) != list(map(len, now)):
         return False
-    a, b = (t.apply(pd.to_numeric, errors="coerce").replace([math.inf, -math.inf], math.nan) for t in (was, now))
-    size = a.abs().where(a.abs() > b.abs(), b.abs())
-    apart = (a - b).abs() > (SIX_DIGITS * size).clip(lower=2 * RESIDUE * size.max(), axis=1)
-    return not ((was != now) & (apart | a.isna() | b.isna())).any(axis=None)
+    for columns in zip(*(zip_longest(*rows, fillvalue="") for rows in (was, now))):
+        if columns[0] != columns[1]:
+            cells = pd.DataFrame(columns, dtype=object).T
+            a, b = (pd.to_numeric(cells[k], errors="coerce").replace([math.inf, -math.inf], math.nan) for k in cells)
+            size = a.abs().where(a.abs() > b.abs(), b.abs())
+            apart = (a - b).abs() > (SIX_DIGITS * size).clip(lower=2 * RESIDUE * size.max())
+            if ((cells[0] != cells[1]) & (apart | a.isna() | b.isna())).any():
+                return False
+    return True

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from cxresearch.study.narrow import as_words
 
 WITHHELD = "withheld, since"  # how the reason begins
 GROUPINGS = ("demographic", "segment", "unit", "wave")
+KNOWN = WeakKeyDictionary()  # of each study, as long as it is open
 
 
 def withheld_alone(plan: Plan, notebooks: Sequence[str], folder: Path) -> dict[str, str]:
@@ -30,7 +32,7 @@ def withheld_alone(plan: Plan, notebooks: Sequence[str], folder: Path) -> dict[s
 
     A finding is audited with those before it, and that of a part of the study with what the whole tells.
     """
-    found = [saved for name in notebooks for saved in read_findings(folder / "findings" / name)]
+    found = (saved for name in notebooks for saved in read_findings(folder / "findings" / name))  # read for a part only
     about = dict(notebooks=notebooks, only=plan.opened.only, beside=list(of_the_whole(plan.opened, found)))
     leaks = audit_folder(folder / "findings", known_of(plan.opened), **about)
     return {name: f"{WITHHELD} it gives away a hidden number: {leak.said()}" for name, leak in leaks.items()}
@@ -83,13 +85,15 @@ def withheld_together(cells: Sequence[Cell], folder: Path, opened) -> dict[Cell,
 def known_of(opened) -> Known:
     """Return what the audit must know of a study: its floor, which of its groupings determine one another, and amounts."""
     whole, tables = opened._whole, []
+    if whole in KNOWN:
+        return KNOWN[whole]
     for name, columns in whole.column_names.items():
         table = whole.read(name).table
         asked = sorted({c for role in GROUPINGS for c in whole.columns(role, table=name)} & set(columns))
         scaled = [key for key, item in whole.declaration(name).items.items() if item.scale]
         groups = pd.DataFrame({c: as_words(table[c]) for c in asked}, index=table.index)
         tables.append((groups, table.drop(columns=scaled, errors="ignore")))
-    return Known.of(tables, min_base=opened.min_base)
+    return KNOWN.setdefault(whole, Known.of(tables, min_base=whole.min_base))
 
 
 def of_the_whole(opened, findings: Iterable[Release], *, of_a_part: bool = False) -> Iterator[Release]:
