@@ -42,22 +42,13 @@ def explore(study, *, seed: int, n_boot: int = 200):
 
     Parameters
     ----------
-    study : path of ``study.yml``
+    study : path of ``study.yml``; refused if it has no responses or fewer than two rated items
     seed, n_boot : int, of the bootstrap; few replicates, so that an answer comes while one waits
-
-    Returns
-    -------
-    ipywidgets.VBox
-
-    Raises
-    ------
-    StudyProblem, if the study has no responses or fewer than two rated items
 
     Examples
     --------
     >>> import cxresearch as cx
-    >>> board = cx.explore("data/example/study.yml", seed=1)
-    >>> type(board).__name__
+    >>> type(cx.explore("data/example/study.yml", seed=1)).__name__
     'VBox'
     """
     opened = open_study(study)

@@ -16,9 +16,8 @@ from cxresearch import __version__
 from cxresearch.errors import DataProblem
 from cxresearch.runs.schedule import EVERY, TEMPLATES, timetable
 
-INTERRUPTED, OURS = 130, 3
+INTERRUPTED, OURS, COMMANDS = 130, 3, []
 ENDS = "Exit status: 0 all well, 1 some notebook failed, 2 the study or the command line is wrong, 3 ours to mend."
-COMMANDS: list = []
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -103,9 +102,7 @@ def _new(given) -> None:
 @_command(STUDY, _option("--json", "print JSON instead of a page"))
 def _check(given) -> int:
     """Say what a study holds and whether it can be run; rows and where they went, items, quality, joins, decisions.
-
-    Exit status 2 where something is wrong or a guess is unconfirmed.
-    """
+    Exit status 2 where something is wrong or a guess is unconfirmed."""
     from cxresearch.intake import check_study, render
 
     found = check_study(given.study)
@@ -128,9 +125,7 @@ def _schema(given) -> None:
 )
 def _forget(given) -> int:
     """Remove a person from the files of a study; by respondent and by customer, and name the runs made from them.
-
-    Nothing is removed without --yes. Exit status 1 where something is left to do by hand.
-    """
+    Nothing is removed without --yes. Exit status 1 where something is left to do by hand."""
     from cxresearch.forget import forget
     from cxresearch.runs.render import rendered
 
@@ -149,9 +144,7 @@ def _forget(given) -> int:
 )
 def _schedule(given) -> None:
     """Print a timetable for a report; a crontab line, or a systemd service with its timer.
-
-    Nothing is installed; the working folder is the project's.
-    """
+    Nothing is installed; the working folder is the project's."""
     options = ("--jobs", str(given.jobs)) if given.jobs else ()
     asked = {name: getattr(given, name) for name in ("study", "report", "kind", "at", "every")}
     print(timetable(**asked, project=Path.cwd(), options=options), end="")
@@ -281,9 +274,7 @@ def _verify(given) -> int:
 @_command(RUN, _option("--name", "who signs", "NAME"), _option("--note", "what they say", "TEXT", default=""))
 def _sign(given) -> int:
     """Record that somebody has reviewed a run; it shows on its pages and is void once anything in the run changes.
-
-    Without --name, say who signed and whether it still holds: exit status 1 if not, or if nobody signed.
-    """
+    Without --name, say who signed and whether it still holds: exit status 1 if not, or if nobody signed."""
     from cxresearch.runs.review import show_sign_offs, sign_run
 
     if given.name is not None:

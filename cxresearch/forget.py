@@ -7,10 +7,9 @@ columns. Excel, SPSS, JSON and databases are named, not changed. What others wro
 import csv
 import hashlib
 import re
+from collections import namedtuple
 from datetime import date
-from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 from cxresearch.errors import DataProblem, plain_text
 from cxresearch.privacy.identifiers import looks_like
@@ -23,26 +22,14 @@ WIDE = re.compile("utf.?(16|32)", re.I)  # encodings in which a line does not en
 KINDS = {ending: kind for kind, endings, _ in READERS for ending in endings}
 
 
-class Held(NamedTuple):
-    """A file that holds, or held, the person: rows (None: look through it by hand), SHA-256 as it was, and how many
-    further names (hard links) its content has, under which it stays as it was."""
-
-    table: str
-    file: str
-    rows: int | None
-    digest: str
-    links: int = 0
+# A file that holds, or held, the person: rows (None: look through it by hand), SHA-256 as it was, and how many further
+# names (hard links) its content has, under which it stays as it was.
+Held = namedtuple("Held", "table file rows digest links", defaults=(0,))
 
 
-class Forgotten(NamedTuple):
+class Forgotten(namedtuple("Forgotten", "files databases unsearched runs perhaps")):
     """What `forget` found: files that hold the person or that only you can search; tables from a database, which is not
     touched; files beside them that the study does not name; runs made from these very files, and from others."""
-
-    files: list[Held]
-    databases: list[str]
-    unsearched: list[str]
-    runs: list[str]
-    perhaps: list[str]
 
     @property
     def by_hand(self) -> bool:
@@ -62,9 +49,8 @@ def forget(study, person: str, *, project: Path, remove: bool) -> Forgotten:
     place, found, databases = Path(opened.path), [], []
     for name in opened.table_names:
         table = opened.declaration(name)
-        columns = {
-            plain_text(getattr(table, c)) for c in table.columns if c in PEOPLE and getattr(table, c) is not None
-        }
+        ids = [getattr(table, c) for c in PEOPLE if c in table.columns]
+        columns = {plain_text(column) for column in ids if column is not None}
         databases += [name] * bool(columns and table.database is not None)
         paths = [path.resolve() for written in table.files().values() for path in expand(place.parent / written)]
         found += [_searched(name, path, table, columns, looks_like(person), remove) for path in paths if columns]
@@ -115,18 +101,15 @@ def _without(content: bytes, path: Path, table, columns: set[str], person: str) 
     if len(rows) < max(len(table.header), 1):
         return content, None
     header = rows[table.header.index("name") if "name" in table.header else 0][2]
-    places = {
-        i for i, column in enumerate(header) if plain_text(column if table.header else f"column {i + 1}") in columns
-    }
+    names = header if table.header else [f"column {i + 1}" for i in range(len(header))]
+    places = [i for i, name in enumerate(names) if plain_text(name) in columns]
     if not places or any(len(cells) > len(header) for _, _, cells in rows):
         return content, None
-    theirs = [
-        range(start, end)
-        for start, end, cells in rows[len(table.header) :]
-        if any(looks_like(cell) == person for i, cell in enumerate(cells) if i in places)
-    ]
-    gone = set(chain.from_iterable(theirs))
-    return b"".join(line for i, line in enumerate(lines) if i not in gone), len(theirs)
+    count = 0
+    for start, end, cells in rows[len(table.header) :]:
+        if any(looks_like(cells[i]) == person for i in places if i < len(cells)):
+            lines[start:end], count = [b""] * (end - start), count + 1
+    return b"".join(lines), count
 
 
 def _without_in_parquet(path: Path, columns: set[str], person: str) -> tuple[bytes, int]:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from collections import namedtuple
 from datetime import datetime
 from pathlib import Path
 
@@ -113,18 +113,9 @@ def _open_points(screen: dict, entries: dict, titles: dict, leads: dict) -> list
     return lines or [("Every question was answered, and what is claimed is established.", SAID)]
 
 
-@dataclass(frozen=True)
-class Chart:
-    """Bars in the order in which they are shown; ends of intervals or None; `as_percent` for shares."""
-
-    labels: list[str]
-    values: list[float]
-    low: list[float] | None
-    high: list[float] | None
-    title: str
-    as_percent: bool
-    lines: dict[str, list] | None = None  # instead of bars, a line a name over the labels
-    marked: tuple[str, ...] = ()  # of the lines: those in colour
+# Bars in the order in which they are shown, with the ends of intervals or None; `as_percent` for shares. Or `lines`
+# (name -> values) over the labels, of which the `marked` are in colour.
+Chart = namedtuple("Chart", "labels values low high title as_percent lines marked", defaults=(None, ()))
 
 
 def chart_of(saved: SavedFinding) -> Chart | None:

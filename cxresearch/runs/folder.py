@@ -1,8 +1,6 @@
-"""Folders of runs: how one appears whole or not at all, which still is what a new one would be, which is the latest, how
-many are kept, who runs now.
+"""Folders of runs: how one appears whole or not at all, which is the latest, how many are kept, who runs now.
 
-The file of every lock is named after its holder, host and process, and is its alone: it is closed before it is removed,
-so no two can hold two locks of one name.
+The file of a lock is its holder's alone, and closed before it is removed: no two can hold two locks of one name.
 """
 
 import ctypes
@@ -41,12 +39,10 @@ class Overlap(Exception):
 @contextmanager
 def held(path: Path):
     """Hold a lock that is this process's own; its file is removed once it is closed."""
-    lock = FileLock(path)
-    lock.acquire()
     try:
-        yield
+        with FileLock(path):
+            yield
     finally:
-        lock.release()
         with suppress(OSError):  # somebody is looking at it
             path.unlink()
 
@@ -62,15 +58,10 @@ def is_free(path: Path) -> bool:
     return True
 
 
-# --- a run that is being made ----------------------------------------------------------------------------------------
-
-
 @contextmanager
 def building(final: Path, *, keep_broken: bool = False):
-    """Yield a folder in which a run can be made: a hidden sibling of `final`, so relative paths mean the same in both.
-
-    Whatever was not published when the block ends is removed, unless kept for a later start.
-    """
+    """Yield a hidden sibling of `final`, from which relative paths are the same; what is not published when the block
+    ends is removed, unless kept for a later start."""
     work = hidden(final)
     with ExitStack() as stack:
         try:
@@ -153,9 +144,6 @@ def taken(final: Path) -> str | None:
     return f"{lost}; move it, or name another folder" if strangers else None
 
 
-# --- what a report follows from, and reports that still are what a new one would be -----------------------------------
-
-
 @cache
 def package_digest() -> str:
     """Return the digest of this package's source: code, templates, schemas."""
@@ -224,9 +212,6 @@ def link_report(made: Path, target: Path, digest: str) -> bool:
     except OSError:  # the older run is being removed, or the disk is full: then it is made
         shutil.rmtree(target, ignore_errors=True)
     return False
-
-
-# --- the shelf of a study's runs -------------------------------------------------------------------------------------
 
 
 def runs_folder(project: Path, study: Path) -> Path:

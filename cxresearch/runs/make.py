@@ -1,8 +1,7 @@
 """Make a run: execute the notebooks, audit, keep the record, render the pages, give the folder its name.
 
 A run of one report is a fan-out of one, and takes the same way. Each report of a fan-out has a folder of its own; the
-run appears whole. Where it is broken off, what was finished stays hidden, and the next start takes it over. A start as
-an operator means it is alone or not, and has its log, its retention and its call for help.
+run appears whole. Where it is broken off, what was finished stays hidden, and the next start takes it over.
 """
 
 import json
@@ -24,7 +23,7 @@ from cxresearch.runs import folder as folders
 from cxresearch.runs import record as records
 from cxresearch.runs.compare import digests
 from cxresearch.runs.execution import Pool, study_from
-from cxresearch.runs.notebooks import STUDY, notebooks_folder, project_of
+from cxresearch.runs.notebooks import STUDY, notebooks_folder
 from cxresearch.runs.page import title_of
 from cxresearch.runs.plan import Cell, Plan, Task, plan_run
 from cxresearch.runs.record import FAILED, OK, SKIPPED, NotebookEntry, Record, ReportEntry
@@ -65,12 +64,11 @@ def start(
     opened, report=None, *, out=None, notebooks=None, only=(), settings=(), each=(), whole=False,
     overlap="allow", keep=None, log=None, force=False, reproducible=False, expect: Callable, **made,
 ) -> Run:  # fmt: skip
-    """Make the run that was asked for, unless a whole one says the same; options are those of the command line.
+    """Make the run that the command line asks for, unless a whole one says the same.
 
-    `expect` is called with the plan of what is to be made, `made` goes on to `make_run`. Raises `Overlap` where another
-    is under way, and this one is to be skipped.
+    `expect` is called with the plan of what is to be made. Raises `Overlap` where another keeps this one from starting.
     """
-    shelf = folders.runs_folder(project_of(notebooks_folder(notebooks)), Path(opened.path))
+    shelf = folders.runs_folder(notebooks_folder(notebooks)[1], Path(opened.path))
     asked = {"only": only, "settings": settings, "notebooks": notebooks, "each": each, "whole": whole}
     with folders.alone(shelf, report, overlap=overlap) if out is None or overlap != "allow" else nullcontext():
         place = folders.default_folder(shelf) if out is None else Path(out)
@@ -110,16 +108,15 @@ def make_run(
 ) -> Run:  # fmt: skip
     """Carry out a plan and return the run.
 
-    The run appears in `final`; an earlier one is replaced if this one is whole, otherwise this one goes beside it.
-    `timeout` is in seconds a cell; `reproducible` leaves out clocks and the commit; `force` makes reports of a fan-out
-    anew that would only be linked. Without a `pool` (`Pool`, `ClusterPool`), one with `jobs` places is made. `tell` is
-    called with each `NotebookEntry` of a single report, or `ReportEntry` of several, as it ends, and again if something
-    in it is withheld. Data that change under way are a `StudyProblem`.
+    It appears in `final` if it is whole or nothing is there, otherwise beside it. `timeout` is in seconds a cell;
+    `reproducible` leaves out clocks and the commit; `force` links no earlier report. Without a `pool` (`Pool`,
+    `ClusterPool`), one with `jobs` places is made. `tell` is called with each `NotebookEntry` of a single report, or
+    `ReportEntry` of several, as it ends, and again if something is withheld. Raises `StudyProblem` if data change.
     """
     final = Path(final).resolve()
     folders.require_free(final)
     with folders.building(final, keep_broken=bool(plan.each)) as work, ExitStack() as stack:
-        making = _Making(plan, final, work, timeout, reproducible, tell)
+        making = _Making(plan, final, work, timeout=timeout, reproducible=reproducible, tell=tell)
         broken = making.look_back(linking=not (force or reproducible))
         making.pool = pool or stack.enter_context(Pool(jobs))
         cells = plan.cells
@@ -137,10 +134,7 @@ def make_run(
 
 @dataclass
 class _Report:
-    """A report on its way: where it is made, what it is compared with, and what has become of its notebooks.
-
-    `entry` is what the log says of it; None where it is still to be made.
-    """
+    """A report on its way; `entry` is what the log says of it, None where it is still to be made."""
 
     cell: Cell
     plan: Plan
@@ -153,22 +147,13 @@ class _Report:
     entry: ReportEntry | None = None
 
 
-@dataclass
 class _Making:
     """What the reports of a run share while they are made; a single report is made where the run is."""
 
-    plan: Plan
-    final: Path
-    work: Path
-    timeout: float
-    reproducible: bool
-    tell: Callable
-    pool: object = None
-    lent: dict = field(default_factory=dict)
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    sources: dict = field(default_factory=dict)
-    previous: Path | None = None
-    before: dict = field(default_factory=dict)
+    def __init__(self, plan: Plan, final: Path, work: Path, *, timeout, reproducible: bool, tell: Callable):
+        self.plan, self.final, self.work, self.tell = plan, final, work, tell
+        self.timeout, self.reproducible, self.started = timeout, reproducible, datetime.now(UTC)
+        self.sources, self.previous, self.before = {}, None, {}
 
     def look_back(self, *, linking: bool) -> list[Path]:
         """Find what this run is compared with and linked from; return what was broken off of a fan-out."""
@@ -200,22 +185,18 @@ class _Making:
         report = _Report(cell, plan, self.work / cell.name, self.before.get(cell.only))
         if cell.skip:
             self._end(report, status=SKIPPED, reason=cell.skip)
-            self._tell(report)
         elif not self.reproducible:
             report.digest = folders.digest_of(plan, self.final / cell.name)
             made = self.sources.get(report.digest)
             if made and folders.link_report(made, report.place, report.digest):
-                record = Record.read(report.place)[1]
-                told = record.became | {"headline": headline_of(record, report.place), "digest": report.digest}
+                told = _told_of(Record.read(report.place)[1], report.place, {"digest"})
                 self._end(report, **told, folder=cell.name, unchanged=True)
-                self._tell(report)
+        if report.entry:
+            self._tell(report)
         return report
 
     def execute(self, reports: list[_Report]) -> None:
-        """Execute the notebooks of all reports, some side by side, and finish each report as its last one ends.
-
-        Threads, not processes: the work is done in the notebooks' processes, and papermill is imported once.
-        """
+        """Execute the notebooks of all reports, some side by side, and finish each report as its last one ends."""
 
         def execute(report: _Report, task: Task) -> NotebookEntry:
             report.place.mkdir(exist_ok=True)
@@ -297,7 +278,7 @@ class _Making:
                 self.tell(entry)
         parts = {} if self.reproducible else records.commit(plan.project)
         parts |= {n: found for n in ("queries", "privacy", "targets") if (found := getattr(plan.opened, n))}
-        report.record = self._record(plan, place, report.digest, report.began, notebooks=entries, **parts)
+        report.record = self._record(plan, place, report.digest, report.began, entries, **parts)
         self._write_pages(report)
 
     def _write_pages(self, report: _Report) -> None:
@@ -309,20 +290,19 @@ class _Making:
         record.files = digests(report.place, record)
         record.write(report.place)
 
-    def _record(self, plan: Plan, place: Path, digest, began, *, notebooks=(), reports=(), **parts) -> Record:
-        """Return the record of a report from its notebooks, or of a fan-out from its reports."""
-        failed = any(entry.status == FAILED for entry in [*notebooks, *reports])
-        told = {"format": records.BATCH, "reports": reports} if reports else {"format": records.FORMAT}
-        told |= {"notebooks": notebooks} if notebooks else {}
-        told |= {"status": FAILED if failed else OK, "exit_status": int(failed), "title": plan.title}
-        told |= {"study": study_from(place, plan.study), "report": plan.report}
+    def _record(self, plan: Plan, place: Path, digest, began, entries: list, **parts) -> Record:
+        """Return the record of a report from its notebooks, or of a fan-out, which says `each`, from its reports."""
+        failed = any(entry.status == FAILED for entry in entries)
+        told = {"format": records.BATCH, "reports": entries} if parts.get("each") else {"notebooks": entries}
+        told = {"format": records.FORMAT, **told, "report": plan.report, "title": plan.title}
+        told |= {"status": FAILED if failed else OK, "exit_status": int(failed), "study": study_from(place, plan.study)}
         told |= {"versions": records.versions(), "inputs": dict(plan.inputs)}
+        told |= {k: v for k, v in {"only": list(plan.only), "digest": digest}.items() if v}
         if not self.reproducible:
             clock = began or self.started, datetime.now(UTC)
             told |= {name: at.isoformat(timespec="seconds") for name, at in zip(("started", "finished"), clock)}
             told |= {"seconds": round((clock[1] - clock[0]).total_seconds(), 2)}
-        told |= {"only": list(plan.only)} if plan.only else {}
-        return Record(**told, **({"digest": digest} if digest else {}), **parts)
+        return Record(**told, **parts)
 
     def batch_record(self, reports: list[_Report]) -> Record:
         """Remove the findings that together give away what one hides; write log, index and record, and return that."""
@@ -341,8 +321,8 @@ class _Making:
             self._end(report)
             self._tell(report)
         digest = None if self.reproducible else folders.digest_of(self.plan, self.final)
-        parts = {"each": list(self.plan.each), "reports": [report.entry for report in reports]}
-        record = self._record(self.plan, self.work, digest, None, **parts)
+        entries = [report.entry for report in reports]
+        record = self._record(self.plan, self.work, digest, None, entries, each=list(self.plan.each))
         record.write_log(self.work)
         write_batch_index(record, self.work)
         record.files = digests(self.work, record)
@@ -354,21 +334,16 @@ def _skipped(name: str, reason: str) -> NotebookEntry:
     return NotebookEntry(name=name, status=SKIPPED, reason=reason, failed_cell=None, seconds=0.0)
 
 
-def _told_of(record: Record, place: Path) -> dict:
-    """Return what a log says of a report that was made."""
-    told = record.became | record.model_dump(include={"seconds", "finished", "digest"}, exclude_unset=True)
+def _told_of(record: Record, place: Path, include=frozenset({"seconds", "finished", "digest"})) -> dict:
+    """Return what a log says of a report that was made, or linked."""
+    told = record.became | record.model_dump(include=include, exclude_unset=True)
     return told | {"headline": headline_of(record, place)}
-
-
-# --- the call for help -----------------------------------------------------------------------------------------------
 
 
 @dataclass
 class End(AbstractContextManager):
-    """How a start ends; what ends the block but well, signals and faults of ours too, calls the `words` of a program.
-
-    They are handed over as they are, in `home`; folder and reason of the failed run stand in the program's environment.
-    """
+    """How a start ends; what ends the block but well, signals and faults of ours too, calls the `words` of a program, in
+    `home`, with folder and reason of the failed run in its environment."""
 
     words: Sequence[str] = ()
     home: Path = field(default_factory=Path.cwd)

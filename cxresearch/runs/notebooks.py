@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections import namedtuple
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -47,8 +48,10 @@ def import_lightly(name: str):
             sys.modules.pop(SLOW_GRAMMAR, None)
 
 
-def notebooks_folder(given=None) -> Path:
-    """Return the folder of the notebooks: `given`, or ``notebooks/`` here or in the nearest parent, or the package's."""
+def notebooks_folder(given=None) -> tuple[Path, Path, bool]:
+    """Return the folder of the notebooks (`given`, or ``notebooks/`` here or in the nearest parent, or the package's),
+    the project, which holds them and ``reports`` (with the package's, the working folder), and if they are the package's.
+    """
     here = Path.cwd()
     candidates = [Path(given)] if given else [*(p / "notebooks" for p in (here, *here.parents)), *OURS]
     found = next((p for p in candidates if p.is_dir()), None)
@@ -57,12 +60,9 @@ def notebooks_folder(given=None) -> Path:
         raise StudyProblem(f"{where}; name the folder with --notebooks")
     if not any(found.glob("*.ipynb")):
         raise StudyProblem(f"folder {given or 'notebooks'} holds no notebook (*.ipynb)")
-    return found.resolve()
-
-
-def project_of(folder: Path) -> Path:
-    """Return the project, which holds the notebooks and ``reports``; with the package's, the working folder."""
-    return Path.cwd() if folder in OURS and not folder.is_relative_to(Path.cwd()) else folder.parent
+    folder, here = found.resolve(), Path.cwd()
+    project = here if folder in OURS and not folder.is_relative_to(here) else folder.parent
+    return folder, project, project != folder.parent
 
 
 def in_order(folder: Path) -> list[Path]:
@@ -71,12 +71,7 @@ def in_order(folder: Path) -> list[Path]:
     def asks(path: Path) -> bool:
         try:
             return json.loads(path.read_text(encoding="utf-8"))["metadata"]["cxresearch"]["interactive"]
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            OSError,
-        ):  # nothing is said, or it is not a notebook: reading it says so
+        except (ValueError, KeyError, TypeError, OSError):  # nothing is said; reading what is no notebook says so
             return False
 
     places = {name: place for place, name in enumerate(ORDER)}
@@ -96,35 +91,19 @@ def read_notebook(path: Path):
     kernel = notebook.metadata.get("kernelspec", {}).get("name")
     if not kernel:
         raise StudyProblem(f"{path.name} names no kernel; open it in JupyterLab, choose one and save it")
-    installed = sorted(KernelSpecManager().find_kernel_specs())
-    if kernel not in installed:
+    if kernel not in (installed := sorted(KernelSpecManager().find_kernel_specs())):
         found = f"which is not installed; installed: {', '.join(installed)}"
         raise StudyProblem(f"{path.name} asks for the kernel {kernel!r}, {found}")
     return notebook
 
 
-# --- parameters: as a notebook declares them, and as a run gives them -------------------------------------------------
-
-WORDS = {
-    str: "text",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    list: "a list",
-    dict: "a mapping",
-}
+# parameters, as a notebook declares them and as a run gives them
+WORDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+WORDS |= {list: "a list", dict: "a mapping"}
 NAMED_TYPES = {kind.__name__: kind for kind in WORDS}
 TRUE_FALSE = {"true": True, "yes": True, "false": False, "no": False}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One assignment of a parameters cell; a default that is no literal is its source, an open type is None."""
-
-    name: str
-    default: object
-    type: type | None
-    notebook: str
+# One assignment of a parameters cell; a default that is no literal is its source, an open type is None.
+Parameter = namedtuple("Parameter", "name default type notebook")
 
 
 def parameters_cell(notebook):
@@ -163,26 +142,18 @@ def read_parameters(notebook, *, file_name: str) -> dict[str, Parameter]:
     return found
 
 
-def value_from_text(parameter: Parameter, text: str):
-    """Return the value that ``--set NAME=text`` means for `parameter`: read as the type of its default.
-
-    Where the default is text, the text is taken as it stands (``NO`` is Norway, ``010`` stays ``010``).
-    """
-    if parameter.type is str:
-        return text
-    if parameter.type is bool:
-        return TRUE_FALSE.get(text.strip().casefold(), text)
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
-        return text
-
-
-def fitting_value(parameter: Parameter, value, *, given_by: str):
+def fitting_value(parameter: Parameter, value, *, given_by: str, in_words: bool = False):
     """Return `value` as the notebook shall get it; refuse another type, or what no notebook can hold.
 
-    A whole number serves for a number; true is not 1; a date or NaN cannot be written into a notebook.
+    What is given `in_words` (``--set NAME=words``) is read as the type of the default; where that is text, it is taken
+    as it stands (``NO`` is Norway, ``010`` stays ``010``). A whole number serves for a number; true is not 1; a date or
+    NaN cannot be written into a notebook.
     """
+    if in_words and parameter.type is bool:
+        value = TRUE_FALSE.get(value.strip().casefold(), value)
+    elif in_words and parameter.type is not str:
+        with suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value.strip())
     value = list(value) if isinstance(value, tuple) else value
     if parameter.type is float and type(value) is int:
         value = float(value)
@@ -201,8 +172,7 @@ def fitting_value(parameter: Parameter, value, *, given_by: str):
     return value
 
 
-# --- what notebooks call: the study that their parameters name, each of them checked, and the answer -------------------
-
+# what fits a parameter of the notebooks, by its name
 FITTING = tomllib.loads(Path(__file__).with_name("parameters.toml").read_text(encoding="utf-8"))
 KINDS = {"number": float, "whole": int, "text": str, "span": Annotated[int, Field(ge=1)] | str, "names": str | list}
 KINDS["day"] = Annotated[object, AfterValidator(pd.Timestamp)]
@@ -285,7 +255,7 @@ def notebooks_for(study=None, *, notebooks=None) -> Path:
 
     A copy that exists is kept: it may hold somebody's work.
     """
-    nbformat, folder = import_lightly("nbformat"), notebooks_folder(notebooks)
+    nbformat, folder = import_lightly("nbformat"), notebooks_folder(notebooks)[0]
     if study is None:
         return folder
     path = Path(open_study(study).path).resolve()

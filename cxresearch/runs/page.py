@@ -21,11 +21,11 @@ ATTRIBUTES = {"th": {"colspan", "rowspan"}, "td": {"colspan", "rowspan"}, "a": {
 ROW, CELL = re.compile(r"<tr>(.*?)</tr>", re.S), re.compile(r"<(th|td)([^>]*)>(.*?)</\1>", re.S)  # nh3 closed them
 NUMBER = re.compile(r"[-−–]?|[-−+]?[\d,]*\.?\d+(e[-+]?\d+)?\s?%?|nan|inf", re.I)
 WIDE, WIDEST = 9, 11  # columns from which a table needs small type on paper, and very small type
+SCROLLS = '<div class="scroll" tabindex="0" role="group" aria-label="Table">'
 SHORT = 14  # rows up to which a table stays on one sheet of paper
 INLINE = re.compile(r"</?(a|abbr|b|code|del|em|i|kbd|s|small|span|strong|sub|sup|u)(\s[^>]*)?>")
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-SVG = "image/svg+xml"
-IMAGES = ("image/png", "image/jpeg", SVG)
+IMAGES = ("image/png", "image/jpeg", SVG := "image/svg+xml")
 AXES = re.compile(r"<Axes: .*>|<Figure size .*>", re.S)  # what a plot returns; the figure itself is shown
 TITLE = re.compile(r"<h1>.*?</h1>\s*", re.S)
 SAVED = re.compile(r"(saved .*\n)+")  # what `cx.save` prints
@@ -238,7 +238,4 @@ def _table(table: str) -> str:
     size = f' class="{" ".join(name for name, so in sizes.items() if so)}"' if any(sizes.values()) else ""
     thead = f"<thead>{''.join(rows['col'])}</thead>" if head else ""
     caption = "".join(re.findall(r"<caption>.*?</caption>", table, flags=re.S))
-    return (
-        '<div class="scroll" tabindex="0" role="group" aria-label="Table">'
-        f"<table{size}>{caption}{thead}<tbody>{''.join(rows['row'])}</tbody></table></div>"
-    )
+    return f"{SCROLLS}<table{size}>{caption}{thead}<tbody>{''.join(rows['row'])}</tbody></table></div>"

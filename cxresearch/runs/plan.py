@@ -21,15 +21,14 @@ import pandas as pd
 from cxresearch.errors import StudyProblem, nearest
 from cxresearch.privacy import hidden_values
 from cxresearch.runs import notebooks as notebook_files
-from cxresearch.runs.notebooks import OURS, STUDY, Parameter
+from cxresearch.runs.notebooks import STUDY, Parameter
 from cxresearch.runs.record import sha256
 from cxresearch.study import narrow, open_study
 from cxresearch.study.narrow import CUSTOMER, Only, as_words
 from cxresearch.study.shared import require_unchanged, signature
 from cxresearch.survey import natural_key
 
-MOST_CELLS = 5000
-NAME_LENGTH = 80  # bytes
+MOST_CELLS, NAME_LENGTH = 5000, 80  # bytes
 WHOLE = "all"
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(1, 10)), WHOLE}
 
@@ -54,10 +53,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Cell:
-    """One report of a fan-out: its folder, columns and values (none for the whole study), how many rows, why it is skipped.
-
-    The values under the minimum base have one together, whose label counts them and names none.
-    """
+    """One report of a fan-out: its folder, columns and values (none for the whole study), how many rows, why it is skipped;
+    one together for the values under the minimum base, whose label counts them and names none."""
 
     name: str
     only: Only
@@ -107,15 +104,13 @@ class Plan:
         return replace(self, study=Path(part.reference), title=title, tasks=tasks, each=())
 
 
-def plan_run(
-    study, *, report=None, only=(), settings=(), notebooks=None, each=(), whole=False, today=None, now=None
-) -> Plan:
-    """Check everything that can be checked without executing, and return the plan.
+def plan_run(study, *, report=None, only=(), settings=(), notebooks=None, each=(), whole=False, today=None, now=None):
+    """Check everything that can be checked without executing, and return the `Plan`.
 
     Arguments are those of the command line; `settings` (name, text) outrank the report's parameters, `today` and `now`
     are held against ``delete_after`` and ``max_age``. Tables are loaded; those of a fan-out when its cells are asked for.
     """
-    folder = notebook_files.notebooks_folder(notebooks)
+    folder, project, ours = notebook_files.notebooks_folder(notebooks)
     opened = open_study(study, today=today)
     opened.require_fresh(now=now)
     declared = declared_report(opened, report)
@@ -137,24 +132,14 @@ def plan_run(
         tasks.append(Task(path.stem, path, *about))
     each = tuple(each or (declared.each if declared else ()))
     narrow.require_groups(opened, each)
+    fan = {"each": each, "whole": whole or bool(declared and declared.whole)}
+    fan |= {"min_rows": declared.min_rows} if declared else {}
     file = narrow.split_reference(opened.reference)[0]
     files = sorted({file, *(Path(f).resolve() for f in opened.files)})
-    project = notebook_files.project_of(folder)
-    plan = Plan(
-        study=Path(opened.reference),
-        opened=opened,
-        title=opened.title,
-        report=report,
-        only=tuple(only),
-        project=project,
-        tasks=tuple(tasks),
-        seen=signature(opened),
-        inputs={Path(os.path.relpath(f, file.parent)).as_posix(): sha256(f) for f in files},
-        each=each,
-        whole=whole or bool(declared and declared.whole),
-        min_rows=declared.min_rows if declared else 1,
-        ours=folder in OURS and project != folder.parent,
-    )
+    inputs = {Path(os.path.relpath(f, file.parent)).as_posix(): sha256(f) for f in files}
+    about = {"study": Path(opened.reference), "opened": opened, "title": opened.title, "report": report}
+    about |= {"only": tuple(only), "project": project, "ours": ours}
+    plan = Plan(**about, **fan, tasks=tuple(tasks), seen=signature(opened), inputs=inputs)
     if not each:
         plan.cells  # noqa: B018  reads the tables
     return plan
@@ -174,7 +159,7 @@ def _given(known: dict[Path, dict[str, Parameter]], parameters: dict, settings, 
     asked = [(name, value, False, f"report {report!r}") for name, value in parameters.items()]
     asked += [(name, text, True, f"--set {name}={text}") for name, text in settings]
     given: dict[Path, dict] = {path: {} for path in known}
-    for name, value, is_text, by in asked:
+    for name, value, in_words, by in asked:
         if name == STUDY:
             raise StudyProblem(f"{by}: the study is the command's first argument, not a parameter")
         holders = {path: names[name] for path, names in known.items() if name in names}
@@ -184,17 +169,13 @@ def _given(known: dict[Path, dict[str, Parameter]], parameters: dict, settings, 
             listed = f"there are {', '.join(every)}" if every else "there are none"
             raise StudyProblem(f"{by}: no parameter {name!r} in {where}{nearest(name, every)}; {listed}")
         for path, parameter in holders.items():
-            read = notebook_files.value_from_text(parameter, value) if is_text else value
-            given[path][name] = notebook_files.fitting_value(parameter, read, given_by=by)
+            given[path][name] = notebook_files.fitting_value(parameter, value, given_by=by, in_words=in_words)
     return given
 
 
 def _lacks(notebook, study) -> str | None:
     needs = notebook.metadata.get("cxresearch", {}).get("needs")
     return study.lacks(needs) if needs else None
-
-
-# --- the cells of a fan-out ------------------------------------------------------------------------------------------
 
 
 def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int = 1) -> list[Cell]:

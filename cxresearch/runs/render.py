@@ -143,14 +143,9 @@ def _shown(value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader(__package__),
-    autoescape=lambda name: not name.endswith((".txt.j2", ".md.j2")),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
+LINES = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+TEMPLATES = jinja2.Environment(loader=jinja2.PackageLoader(__package__), undefined=jinja2.StrictUndefined, **LINES)
+TEMPLATES.autoescape = lambda name: not name.endswith((".txt.j2", ".md.j2"))
 TEMPLATES.filters |= {"shown": _shown, "moment": moment, "movement": movement_words, "number": number, "repr": repr}
 TEMPLATES.filters["md"] = lambda text: as_text(" ".join(text.split()))
 # a line ends neither between a number and its percent sign, nor within n = 12

@@ -20,8 +20,8 @@ import tempfile
 import threading
 import time
 import warnings
+from collections import namedtuple
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partialmethod
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
@@ -168,10 +168,9 @@ class Fork:
 def _end_children(of: int | str = "self", *, but: frozenset[int] = frozenset()) -> None:
     """Kill the children of a process and what become its children by that, but some and what is in their sessions."""
     seen = set(but)
-    with suppress(OSError):  # a kernel built without this list; there an orphan stays with its group
-        while (
-            new := {int(p) for f in Path(f"/proc/{of}/task").glob("*/children") for p in f.read_text().split()} - seen
-        ):
+    lists = Path(f"/proc/{of}/task")
+    with suppress(OSError):  # a kernel built without them; there an orphan stays with its group
+        while new := {int(pid) for file in lists.glob("*/children") for pid in file.read_text().split()} - seen:
             seen |= new
             for pid in new:
                 with suppress(OSError):
@@ -190,14 +189,8 @@ def _kill_group(pid: int) -> None:
 # --- in the server, and in its forks ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(namedtuple("Order", "connection_file environment folder umask")):
     """What a fork becomes; multiprocessing calls `_bootstrap` of the object that it is sent."""
-
-    connection_file: str
-    environment: dict[str, str]
-    folder: str
-    umask: int
 
     def _bootstrap(self, parent_sentinel: int) -> int:
         os.setsid()
@@ -242,9 +235,7 @@ def _warm_up() -> None:
         del sys.modules[name]
     if (threads := len(os.listdir("/proc/self/task"))) != 1:
         raise RuntimeError(f"it has {threads} threads after importing")
-    ctypes.CDLL(None).prctl(
-        SET_SUBREAPER, 1, 0, 0, 0
-    )  # processes that a notebook leaves behind come here and are ended
+    ctypes.CDLL(None).prctl(SET_SUBREAPER, 1, 0, 0, 0)  # what a notebook leaves behind comes here and is ended
     warnings.filterwarnings("ignore", "forkserver: waitpid")
     atexit.register(_end)
     gc.collect()
