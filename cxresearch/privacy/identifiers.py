@@ -18,6 +18,7 @@ import re
 import secrets
 import tomllib
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -83,9 +84,9 @@ def find_identifier(header: str | None, column: pd.Series) -> str | None:
     words, numeric = header_words(header or ""), types.is_numeric_dtype(column)
     rules = [(r, named) for r in RULES if (named := r.named(words)) or (r.alone <= 1 and not numeric)]
     filled = column.dropna() if rules else column.iloc[:0]
-    cells = [t for v in filled.iloc[:: max(1, -(-len(filled) // LOOKED_AT))] if (t := looks_like(v))]
+    cells = Counter(t for v in filled.iloc[:: max(1, -(-len(filled) // LOOKED_AT))] if (t := looks_like(v)))
     for rule, named in rules if cells else ():
-        share = sum(map(rule.fits, cells)) / len(cells)
+        share = sum(n for cell, n in cells.items() if rule.fits(cell)) / cells.total()
         if share >= (min(rule.needed, rule.alone) if named else rule.alone):
             told_by = "header and cells" if named else "cells"
             return f"{rule.kind} ({told_by}: {round(100 * share)} % of filled cells {rule.said})"

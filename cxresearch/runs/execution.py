@@ -1,7 +1,7 @@
 """Execute notebooks, some at a time, each in a kernel of its own, and say what became of them: here, or on a Dask cluster.
 
-papermill writes the parameters, nbclient executes: each notebook with an environment, a working folder and a log of its
-own, so that they run side by side in one process. Its kernel is warm where that is safe (`cxresearch.runs.warm`).
+papermill takes environment, working folder and log from its process; here each notebook has its own, so that they run
+side by side in one. Its kernel is warm where that is safe (`cxresearch.runs.warm`).
 """
 
 import asyncio
@@ -18,7 +18,6 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from copy import deepcopy
 from functools import cache, partial
 from pathlib import Path
 
@@ -27,13 +26,15 @@ from cxresearch.errors import StudyProblem
 from cxresearch.findings import RUN_FOLDER
 from cxresearch.privacy import environment_of_run
 from cxresearch.runs.folder import package_digest
-from cxresearch.runs.notebooks import STUDY, import_lightly, parameters_cell
+from cxresearch.runs.notebooks import STUDY, import_lightly
 from cxresearch.runs.page import ANSI
 from cxresearch.runs.plan import Task
 from cxresearch.runs.record import FAILED, OK, NotebookEntry
 from cxresearch.runs.warm import NAME, SAME_EVERYWHERE, SERVERS
 from cxresearch.study.narrow import reference_to, split_reference
 
+ENGINE = "cxresearch"
+QUIETLY = {"progress_bar": False, "request_save_on_cell_execute": False, "autosave_cell_every": 0}
 LEFT_OUT = ("papermill", "execution")  # metadata with clocks and paths
 ERROR_MARKER = "papermill-error-cell-tag"
 INJECTED = "injected-parameters"
@@ -42,7 +43,7 @@ BEFORE = r"(^|[^\w/.~…-]|\x1b\[[0-9;]*m)"  # where a path may begin: not withi
 CELL_FILE = re.compile(r"(?<![^\s\"'(])[^\s\"'(]*ipykernel_\d+[/\\]\d+\.py")
 LOOKS = 0.2  # seconds between two looks at a kernel: its death is known at once
 OF_CLIENT = {"startup_timeout": 120, "record_timing": False, "coalesce_streams": True, "shutdown_kernel": "immediate"}
-OF_CLIENT |= {"raise_on_iopub_timeout": True, "log": logging.getLogger("cxresearch.nbclient")}
+OF_CLIENT["log"] = logging.getLogger("papermill")
 OF_CLIENT["log"].setLevel(logging.CRITICAL + 1)  # what goes wrong is told by the replies
 RETRIES, PATIENCE = 3, 20  # of a cluster: where a worker is lost; seconds in which its scheduler must answer
 
@@ -57,7 +58,7 @@ class Pool(AbstractContextManager):
         self._places = threading.BoundedSemaphore(self.jobs)
         self._clients: dict[object, Path] = {}  # client -> folder
         SERVERS.warm_up()
-        self._client = _client()  # once, before threads would import it side by side
+        self._execute, self._client = _papermill()  # once, before threads would import it side by side
 
     def __exit__(self, *raised) -> None:
         self._folder.cleanup()
@@ -65,17 +66,19 @@ class Pool(AbstractContextManager):
     def execute(self, task: Task, study: Path, folder: Path, *, timeout: float, lent=None) -> NotebookEntry:
         """Execute one notebook in `folder` once a place is free; `lent` is where its kernel finds the tables of the run."""
         with self._places:
-            began, replies, problem = time.monotonic(), defaultdict(dict), None
+            began, replies, made, problem = time.monotonic(), defaultdict(dict), [task.notebook], None
             log = Path(tempfile.mkdtemp(dir=self._folder.name), "log")
-            notebook = given(task, {STUDY: study_from(folder, study), **task.given})
+
+            def run(nb_man, kernel_name: str) -> None:
+                made[0] = nb_man.nb
+                self._run(nb_man, kernel_name, task, replies, folder, log, timeout, lent or {})
+
+            given = {STUDY: study_from(folder, study), **task.given}
             try:
-                self._run(notebook, task, replies, folder, log, timeout, lent or {})
+                self._execute(task.notebook, None, given, engine_name=ENGINE, run=run, **QUIETLY)
             except Exception as error:
                 problem = error
-            hide = partial(without_places, folder=folder, study=study)
-            notebook.metadata.get("language_info", {}).pop("version", None)
-            for cell in (c for c in notebook.cells if c.cell_type == "code"):
-                cell.outputs = hidden(cell.outputs, hide)
+            notebook = cleaned(made[0], task, hide := partial(without_places, folder=folder, study=study))
             said = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
             last_words = next((line.strip() for line in reversed(said) if line.strip()), "")  # if it never answered
             entry = became(task, notebook, replies, problem, timeout=timeout, last_words=last_words)
@@ -83,11 +86,9 @@ class Pool(AbstractContextManager):
             entry.seconds = round(time.monotonic() - began, 2)
             return entry
 
-    def _run(self, notebook, task: Task, replies: dict, folder: Path, log: Path, timeout, lent) -> None:
-        """Execute a notebook in a new kernel, whose sockets lie in a private folder.
-
-        So none takes another's port, and nothing listens on the network. A socket's path may have about 100 characters.
-        """
+    def _run(self, nb_man, kernel: str, task: Task, replies: dict, folder: Path, log: Path, timeout, lent) -> None:
+        """Execute a notebook of papermill's in a kernel with sockets in a private folder: none takes another's port, nothing
+        listens on the network. A socket's path may have about 100 characters."""
         from jupyter_core.utils import ensure_event_loop
         from nbclient.exceptions import DeadKernelError
         from traitlets.config import Config
@@ -100,7 +101,8 @@ class Pool(AbstractContextManager):
             "on_cell_executed": lambda cell_index, **told: replies[cell_index].update(told["execute_reply"]["content"]),
             "on_notebook_start": lambda **_: started.append(client.km.provisioner.process),
         }
-        client = self._client(notebook, timeout=timeout, config=Config(KernelManager=address), **hooks, **OF_CLIENT)
+        about = {"kernel_name": kernel, "timeout": timeout, "config": Config(KernelManager=address)}
+        client = self._client(nb_man, **about, **hooks, **OF_CLIENT)
         self._clients[client] = folder
         ours = {RUN_FOLDER: str(folder / "findings" / task.name), **SAME_EVERYWHERE, **environment_of_run(), **lent}
         try:
@@ -130,14 +132,20 @@ class Pool(AbstractContextManager):
 
 
 @cache
-def _client():
-    """Return a client of nbclient's for warm kernels, which looks often whether its kernel lives."""
-    import_lightly("papermill")
+def _papermill():
+    """Return papermill's function for our engine and warm kernels, and a client that looks often whether its kernel lives."""
+    papermill = import_lightly("papermill")
     from jupyter_client.provisioning import KernelProvisionerFactory
-    from nbclient import NotebookClient
     from nbclient.exceptions import DeadKernelError
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import NBClientEngine, papermill_engines
 
-    class Client(NotebookClient):
+    class Engine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, *, run, **papermills_own):
+            run(nb_man, kernel_name)
+
+    class Client(PapermillNotebookClient):
         async def _async_poll_kernel_alive(self) -> None:
             with suppress(DeadKernelError):
                 while True:
@@ -145,30 +153,29 @@ def _client():
                     await self._async_check_alive()
             self.task_poll_for_reply.cancel()
 
+    papermill_engines.register(ENGINE, Engine)
     KernelProvisionerFactory.instance().default_provisioner_name = NAME
-    return Client
+    return papermill.execute_notebook, Client
 
 
-def given(task: Task, parameters: dict):
-    """Return a copy of a notebook without outputs, with a cell that sets its parameters below the one that has them."""
-    from nbformat.v4 import new_code_cell
-    from papermill.translators import PythonTranslator
-
-    notebook, name = deepcopy(task.notebook), re.sub(r"[^A-Za-z0-9_-]", "-", task.name)[:40]
-    cell = new_code_cell(PythonTranslator.codify(parameters), id=f"{name}-{INJECTED}", metadata={"tags": [INJECTED]})
-    notebook.cells = [c for c in notebook.cells if not {INJECTED, ERROR_MARKER} & {*c.metadata.get("tags", ())}]
-    notebook.cells.insert(notebook.cells.index(parameters_cell(notebook)) + 1, cell)
+def cleaned(notebook, task: Task, hide):
+    """Return an executed notebook without what differs between two runs of the same thing, or names this machine."""
+    notebook.cells = [c for c in notebook.cells if ERROR_MARKER not in c.metadata.get("tags", ())]
+    notebook.metadata.get("language_info", {}).pop("version", None)
     for part in (notebook, *notebook.cells):
+        if INJECTED in part.metadata.get("tags", ()):
+            part["id"] = f"{re.sub(r'[^A-Za-z0-9_-]', '-', task.name)[:40]}-{INJECTED}"
         part.metadata = {k: v for k, v in part.metadata.items() if k not in LEFT_OUT and (v or k != "tags")}
-        part.update({"outputs": [], "execution_count": None} if part.get("cell_type") == "code" else {})
+        if part.get("cell_type") == "code":
+            part.outputs = hidden(part.outputs, hide)
     return notebook
 
 
 def became(task: Task, notebook, replies: dict[int, dict], problem, *, timeout, last_words: str) -> NotebookEntry:
     """Return what became of a notebook by its first cell that did not run without error to its end.
 
-    `replies` are the kernel's own by the place of the cell, empty where it began and did not end: of a kernel that died
-    nbclient keeps none, and ``sys.exit(0)`` is no success.
+    `replies` are the kernel's own by the place of the cell, empty where it began and did not end: papermill marks every
+    cell "completed" when a kernel dies, and takes ``sys.exit(0)`` for success.
     """
     known = {"name": task.name, "reason": None, "failed_cell": None, "executed": notebook}
     code = (k for k, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip())
@@ -330,10 +337,8 @@ def execute_there(task: Task, study: Path, folder: str, timeout: float, files: d
 
 @contextmanager
 def mirrored(study: Path, folder: Path):
-    """Yield a private folder that reaches the study as `folder` does, and the study as seen from there.
-
-    The nearest folder that holds both is copied as links.
-    """
+    """Yield a private folder that reaches the study as `folder` does, and the study as seen from there: the nearest
+    folder that holds both is copied as links."""
     file, only = split_reference(study)
     common = Path(os.path.commonpath([file, folder]))
     way = folder.relative_to(common)

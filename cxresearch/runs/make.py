@@ -342,10 +342,8 @@ def _told_of(record: Record, place: Path, include=frozenset({"seconds", "finishe
 
 @dataclass
 class End(AbstractContextManager):
-    """How a start ends; what ends the block but well, signals and faults of ours too, calls the `words` of a program.
-
-    They are handed over as they are, in `home`; folder and reason of the failed run stand in the program's environment.
-    """
+    """How a start ends; what ends the block but well, signals and faults of ours too, calls the `words` of a program, in
+    `home`, with folder and reason of the failed run in its environment."""
 
     words: Sequence[str] = ()
     home: Path = field(default_factory=Path.cwd)

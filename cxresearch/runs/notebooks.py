@@ -49,10 +49,8 @@ def import_lightly(name: str):
 
 
 def notebooks_folder(given=None) -> tuple[Path, Path, bool]:
-    """Return the folder of the notebooks: `given`, or ``notebooks/`` here or in the nearest parent, or the package's.
-
-    Also the project, which holds them and ``reports`` (with the package's, the working folder), and whether they are
-    the package's.
+    """Return the folder of the notebooks (`given`, or ``notebooks/`` here or in the nearest parent, or the package's),
+    the project, which holds them and ``reports`` (with the package's, the working folder), and if they are the package's.
     """
     here = Path.cwd()
     candidates = [Path(given)] if given else [*(p / "notebooks" for p in (here, *here.parents)), *OURS]
@@ -93,8 +91,7 @@ def read_notebook(path: Path):
     kernel = notebook.metadata.get("kernelspec", {}).get("name")
     if not kernel:
         raise StudyProblem(f"{path.name} names no kernel; open it in JupyterLab, choose one and save it")
-    installed = sorted(KernelSpecManager().find_kernel_specs())
-    if kernel not in installed:
+    if kernel not in (installed := sorted(KernelSpecManager().find_kernel_specs())):
         found = f"which is not installed; installed: {', '.join(installed)}"
         raise StudyProblem(f"{path.name} asks for the kernel {kernel!r}, {found}")
     return notebook

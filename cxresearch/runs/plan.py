@@ -53,10 +53,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Cell:
-    """One report of a fan-out: its folder, columns and values (none for the whole study), how many rows, why it is skipped.
-
-    The values under the minimum base have one together, whose label counts them and names none.
-    """
+    """One report of a fan-out: its folder, columns and values (none for the whole study), how many rows, why it is skipped;
+    one together for the values under the minimum base, whose label counts them and names none."""
 
     name: str
     only: Only

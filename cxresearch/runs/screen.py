@@ -77,8 +77,7 @@ class SavedFinding:
 def first_screen(all_of: list[SavedFinding], targets: Mapping[str, float] | None = None) -> dict:
     """Return what the template of the first screen shows, empty parts where the study lacks them; `targets` by item.
 
-    Its charts and its map are findings, whose figures the pages of their notebooks hold. `score` is the leading score
-    over waves, in the words of the comparison of waves where there is one.
+    Its charts and its map are findings. `score` leads, over waves, in the words of their comparison where there is one.
     """
     measured = [s for s in all_of if s["highlights"]]
     by_wave = sorted(measured, key=lambda s: ("wave" not in s["highlights"], bool(s["by"])))  # of all groups together
@@ -193,8 +192,8 @@ def _look(placed, trend, importance, coverage, topics) -> list[dict]:
 def _unknown(all_of: list[SavedFinding], told: list[str]) -> list[tuple[str, str]]:
     """Return a sentence of a finding of each page that says what is not established, those that lead a page first.
 
-    A score claims nothing by itself: whether it moved is told by the comparison of waves. What was `told` above is not
-    told again. A finding is told in its own words that it is open, with what it is about; else in ours.
+    A score claims nothing by itself. What was `told` above is not told again. A finding is told in its own words that
+    it is open, with what it is about; else in ours.
     """
     leads = {saved.page: saved for saved in reversed(all_of)}
     opened = [s for s in all_of if s["established"] is False and s.found and s["function"] not in SCORES]
