@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cxresearch.findings import number
 from cxresearch.intake.column import PATTERNS, Column, code_text, sentence
 
-NAMES_SHOWN, WIDE = 12, 112
+NAMES_SHOWN, WIDE, APART = 12, 112, "ask of each apart"
 GONE = PATTERNS["gone"]
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ ./%()-]*[A-Za-z0-9_)]|[A-Za-z]|-?\d{1,15}(\.\d{1,15})?")
 WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "none"}
@@ -150,34 +150,35 @@ def put_questions(guesses: list[Guess], ask: Callable[[str], str]) -> None:
         topic, places = next(iter(waiting.items()))
         asked += 1
         try:
-            nth = _answer(topic, places, f"{asked} of {asked + len(waiting) - 1}", ask)
+            nth, words = _answer(topic, places, f"{asked} of {asked + len(waiting) - 1}", ask)
         except EOFError:
             return
-        if nth is None:
+        if words is None:
             skipped.add(topic)
-        for guess, doubt in places if nth is not None else ():
-            if nth < len(doubt.answers):
-                guess.taken[topic] = nth
-            else:
+        for guess, doubt in places:
+            if words in doubt.answers or nth == 0:  # the likely answer is that of each
+                guess.taken[topic] = [*doubt.answers].index(words) if words in doubt.answers else 0
+            elif words == APART and doubt.parts:
                 at = guess.doubts.index(doubt)
-                guess.doubts[at : at + 1] = doubt.parts or (doubt,)
+                guess.doubts[at : at + 1] = doubt.parts
 
 
-def _answer(topic: str, places: list[tuple[Guess, Doubt]], count: str, ask: Callable[[str], str]) -> int | None:
-    """Ask until an answer is among those offered; None leaves the decision open."""
+def _answer(topic: str, places: list[tuple[Guess, Doubt]], count: str, ask: Callable[[str], str]) -> tuple:
+    """Ask until an answer is among those offered; return which it is and its words, None where it is left open."""
     guess, doubt = max(places, key=lambda place: place[0].stored.filled if place[0].effect(topic, 0) else 0)
     names = [g.key or "the table" for g, _ in places]
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     text = f"\n{count}. {', '.join(names[:NAMES_SHOWN])}{more}\n  {doubt.found}\n"
-    for nth, words in enumerate([*doubt.answers, *["ask of each apart"] * bool(doubt.parts)], 1):
-        effect = guess.effect(topic, nth - 1) if words in doubt.answers else ""
+    offered = [*doubt.answers, *[APART] * bool(doubt.parts)]
+    for nth, words in enumerate(offered, 1):
+        effect = guess.effect(topic, nth - 1) if words != APART else ""
         text += f"    {nth}  {words}" + (f"  [{guess.key}: {effect}]" if effect else "") + "\n"
     text += f"  ({'Enter for 1, - to leave it open' if doubt.likely else 'Enter to leave it open'}): "
     while (said := ask(text).strip() or "1" * doubt.likely) not in ("", "-"):
         if said.isdecimal() and 1 <= int(said) <= nth:
-            return int(said) - 1
+            return int(said) - 1, offered[int(said) - 1]
         text = f"  {said[:20]!r} is none of 1 to {nth}: "
-    return None
+    return None, None
 
 
 # -- the study file --------------------------------------------------------------------------------------------------
