@@ -71,12 +71,14 @@ def _beside(columns: list[Column]) -> list[Column]:
         for found in filter(None, (re.search(stem, name.strip()) for stem in STEMS)):
             rows.setdefault(found[1], []).append(name)
     asked = {c.name for c in rated if not c.labels and len(c.answers) >= 5 and scales[c.name][1] >= 5}
-    ends = groupby(columns, lambda c: scales[c.name][1] if c.name in asked else None)
-    neighbours = [[column.name for column in run] for end, run in ends if end]
+    runs = groupby(columns, lambda c: scales[c.name][1] if c.name in asked else None)
+    neighbours = [[column.name for column in run] for end, run in runs if end]
     beside: dict[str, tuple[int, int]] = {}
     for row in sorted((row for row in (*map(dict.fromkeys, rows.values()), *neighbours) if len(row) >= 3), key=len):
-        end, times = Counter(scales[name][1] for name in row).most_common(1)[0]
-        if times >= 0.5 * len(row) and end >= 4:
+        ends = Counter(scales[name][1] for name in row)
+        often = sorted((end for end in ends if ends[end] >= 0.5 * len(row) and end >= 4), reverse=True)
+        # of two as frequent each has its own, unless the best answer was not given to some
+        for end in (end for end in often if end != often[0] - 1):
             low = min(scales[name][0] for name in row if scales[name][1] == end)
             # what goes on beyond the others by more than a code is another question
             beside |= {name: (int(low), int(end)) for name in row if scales[name][1] <= end + 1}
