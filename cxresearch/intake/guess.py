@@ -156,8 +156,9 @@ def put_questions(guesses: list[Guess], ask: Callable[[str], str]) -> None:
         if words is None:
             skipped.add(topic)
         for guess, doubt in places:
-            if words in doubt.answers or nth == 0:  # the likely answer is that of each
-                guess.taken[topic] = [*doubt.answers].index(words) if words in doubt.answers else 0
+            offered = [answer.partition(":")[0] for answer in doubt.answers]  # what follows may be its own scale
+            if words in offered or nth == 0:  # the likely answer is that of each
+                guess.taken[topic] = offered.index(words) if words in offered else 0
             elif words == APART and doubt.parts:
                 at = guess.doubts.index(doubt)
                 guess.doubts[at : at + 1] = doubt.parts
@@ -176,7 +177,7 @@ def _answer(topic: str, places: list[tuple[Guess, Doubt]], count: str, ask: Call
     text += f"  ({'Enter for 1, - to leave it open' if doubt.likely else 'Enter to leave it open'}): "
     while (said := ask(text).strip() or "1" * doubt.likely) not in ("", "-"):
         if said.isdecimal() and 1 <= int(said) <= nth:
-            return int(said) - 1, offered[int(said) - 1]
+            return int(said) - 1, offered[int(said) - 1].partition(":")[0]
         text = f"  {said[:20]!r} is none of 1 to {nth}: "
     return None, None
 
