@@ -246,3 +246,25 @@ def test_a_file_may_be_named_as_a_table(tmp_path, capsys):
         new_study([], out=tmp_path / "b.yml", kinds=[("costs", tmp_path / "a.csv")])
     with pytest.raises(StudyProblem, match="--as 'respones' is no table; did you mean 'responses'"):
         new_study([], out=tmp_path / "b.yml", kinds=[("respones", tmp_path / "a.csv")])
+
+
+def test_one_answer_means_the_same_in_every_item_it_is_taken_for(tmp_path):
+    rows = "".join(f"{k},{k % 11 if k % 9 else 11},{k % 10 + 1 if k % 7 else 11}\n" for k in range(110))
+    (tmp_path / "a.csv").write_text(f"id,recommend,quality rating\n{rows}")
+    new_study([tmp_path / "a.csv"], out=tmp_path / "study.yml")  # likely are a blank beside 0-10, and a point beyond 1-10
+    text = (tmp_path / "study.yml").read_text()
+    assert "scale: [0, 10], missing: [11]" in text and "scale: [1, 10], not_applicable: [11]" in text
+    for answer, meaning in (("1", "missing"), ("2", "not applicable")):
+        ask, study = answered(tmp_path / "a.csv", tmp_path, answer, *LIKELY)
+        assert "recommend, quality_rating\n  11 (" in ask.asked[0] and f"    {answer}  {meaning}" in ask.asked[0]
+        assert f"codes: {{11: {meaning}}}" in study.read_text()
+
+
+def test_an_answer_that_another_item_does_not_offer_leaves_its_question_open(tmp_path):
+    rows = "".join(f"{k},{(98, 97)[k % 2] if k % 9 == 0 else k % 5 + 1},{('1;97', '2;98')[k % 2]}\n" for k in range(80))
+    (tmp_path / "a.csv").write_text(f"id,overall rating,used\n{rows}")
+    ask, study = answered(tmp_path / "a.csv", tmp_path, "3", "", "", "3", *LIKELY)
+    assert "3  ask of each apart" in ask.asked[0] and "3  choices like the others" in ask.asked[3]
+    text = study.read_text()
+    assert "overall_rating: {column: overall rating, scale: [1, 5], missing: [97, 98]" in text
+    assert 'used: {column: used, multiple: ";", labels: {1: 1, 2: 2, 97: 97, 98: 98}}' in text

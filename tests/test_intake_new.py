@@ -433,6 +433,15 @@ def test_a_labelled_end_of_a_battery_is_its_end(tmp_path):
     assert found["problems"] == [] and confirmed(tmp_path).responses.table["q2_1"].mean() == 3.0
 
 
+def test_of_two_scales_as_frequent_in_a_row_no_column_takes_the_wider_of_the_others(tmp_path):
+    cells = [[k, k % 7 + 1, (k + 3) % 7 + 1, k % 5 + 1, (k + 2) % 5 + 1] for k in range(70)]
+    new(tmp_path, rows_of(["id", "q2_1", "q2_2", "q2_3", "q2_4"], *cells))
+    assert [item["scale"][1] for item in items(tmp_path).values()] == ["7", "7", "5", "5"]
+    cells = [[k, k % 5 + 1, (k + 3) % 5 + 1, k % 4 + 1, (k + 2) % 4 + 1] for k in range(70)]  # nobody gave the best answer
+    new(tmp_path, rows_of(["id", "q2_1", "q2_2", "q2_3", "q2_4"], *cells))
+    assert [item["scale"][1] for item in items(tmp_path).values()] == ["5", "5", "5", "5"]
+
+
 def test_ids_that_start_with_zeros_are_names(tmp_path):
     new(tmp_path, rows_of(["id", "branch", "score"], *[[k, f"{k % 30:04d}", k % 11] for k in range(60)]))
     assert items(tmp_path)["branch"] == {"column": "branch", "type": "text"}

@@ -1,4 +1,4 @@
-"""What a study holds, and whether an analysis may start: tables, items, response quality, joins, decisions; as a page, too."""
+"""What a study holds and whether an analysis may start: tables, items, response quality, joins, decisions; and a page."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,6 @@ from cxresearch.study.table import Loaded
 
 SAID = "encoding encoding_errors decimal thousands codes dayfirst time_format negative missing weight".split()
 ITEM = ("item", "column", "role", "scale", "answered", "found", "codes (rows)")
-STEP = ("step", "rows", "removed", "reason")
 FILES_SHOWN = 6
 SPEEDER = 1 / 3  # of the median duration; a convention, not a test
 
@@ -28,8 +27,8 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
 
     ``title``, ``file``, ``tables`` (name, files, rows, waterfall, items); in words ``quality`` (of responses), ``joins``
     (what finds no partner), ``privacy`` (what is done), ``taken`` (decisions declared), ``waiting`` (unconfirmed guesses
-    that change a number), ``unconfirmed`` (those that change none), ``undeclared`` (what the study file could say and does
-    not), ``problems`` and ``ok``. `today` is held against the study's ``delete_after``; without it, the computer's date.
+    that change a number), ``unconfirmed`` (those that change none), ``undeclared`` (what the study file leaves open),
+    ``problems`` and ``ok``. `today` is held against the study's ``delete_after``; without it, the computer's date.
     `StudyProblem` where the study file itself is wrong, a file is absent, or the data were to be deleted by now.
     """
     study = open_study(path, today=today)
@@ -39,8 +38,8 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
         try:
             loaded[name] = study.read(name)
         except DataProblem as problem:
-            problems.extend(str(problem).splitlines())
-    guesses = [guess for name in study.table_names for guess in study.guesses(name)]
+            problems += str(problem).splitlines()
+    guesses = [(g.counts, (g.place, g.what, g.says)) for name in study.table_names for g in study.guesses(name)]
     return {
         "title": study.title,
         "file": study.path.name,
@@ -49,11 +48,11 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
         "joins": list(_joins(loaded)),
         "privacy": study.privacy,
         "taken": [line for name, found in loaded.items() for line in _taken(study, name, found)],
-        "waiting": list(_grouped((g.place, g.what, g.says) for g in guesses if g.counts)),
-        "unconfirmed": list(_grouped((g.place, g.what, g.says) for g in guesses if not g.counts)),
+        "waiting": list(_grouped(said for counts, said in guesses if counts)),
+        "unconfirmed": list(_grouped(said for counts, said in guesses if not counts)),
         "undeclared": list(_undeclared(study, loaded)),
         "problems": problems,
-        "ok": not problems and not any(g.counts for g in guesses),
+        "ok": not problems and not any(counts for counts, _ in guesses),
     }
 
 
@@ -63,37 +62,38 @@ def _grouped(decisions: Iterable[tuple[str, str, str]], form: str = "{}: {} {}")
     for place, what, says in decisions:
         same = re.sub(r" \([\d,]+ rows\)", "", says) if what.startswith("item ") else f"{what} {says}"
         groups.setdefault(same, []).append((place, what, says))
-    for same, (first, *others) in groups.items():
-        names = ", ".join(what.removeprefix("item ") for _, what, _ in (first, *others))
-        yield form.format(*((first[0], f"{len(others) + 1} items {names}", same) if others else first))
+    for same, group in groups.items():
+        names = ", ".join(what.removeprefix("item ") for _, what, _ in group)
+        yield form.format(*(group[0] if len(group) == 1 else (group[0][0], f"{len(group)} items {names}", same)))
 
 
 def _undeclared(study: Study, loaded: dict[str, Loaded]) -> Iterator[str]:
     """Yield what the study file leaves open, and what is taken in its place."""
     if study.version == "1":
         yield f"version: {study.path.name} is read as version 1; write version: 2 above the title"
-    if "responses" in loaded and "wave" in (responses := loaded["responses"].table) and not study.waves:
+    tables = {name: found.table for name, found in loaded.items()}
+    if "wave" in tables.get("responses", ()) and not study.waves:
         try:
-            order = study.survey_of("responses", responses).wave_order
+            order = study.survey_of("responses", tables["responses"]).wave_order
             yield f"waves: they are taken in the order {', '.join(map(str, order))}; declare waves: [...] to fix it"
         except DataProblem as problem:
             yield f"waves: {problem}; until then whatever speaks of time refuses"
-    log = loaded["interactions"].table if "interactions" in loaded else {}
-    met = log["touchpoint"].dropna().unique() if "touchpoint" in log and len(study.touchpoints) else ()
-    if untold := sorted(set(met) - set(study.touchpoints["touchpoint"])):
-        yield f"touchpoints: nothing is said of {', '.join(untold)}, which interactions hold"
+    if "touchpoint" in tables.get("interactions", ()) and len(study.touchpoints):
+        met = set(tables["interactions"]["touchpoint"].dropna())
+        if untold := sorted(met - set(study.touchpoints["touchpoint"])):
+            yield f"touchpoints: nothing is said of {', '.join(untold)}, which interactions hold"
     if study.population is None:
         yield "population: no total speaks of more customers than those who answered; declare how many there are in all"
 
 
 def _table(study: Study, name: str, found: Loaded) -> dict:
-    declared, steps = study.declaration(name), found.waterfall.table()
+    declared = study.declaration(name)
     return {
         "name": name,
         "files": list(declared.files().values()) or ["database"],
         "rows": len(found.table),
         "columns": [c for c in type(declared).columns if c in found.table.columns],
-        "waterfall": [dict(zip(STEP, (s, int(n), int(r), why))) for s, n, r, why in steps.itertuples(index=False)],
+        "waterfall": found.waterfall.table().to_dict("records"),
         "items": [_item(key, item, found) for key, item in declared.items.items()],
     }
 
@@ -120,16 +120,15 @@ def _item(key: str, item: Item, found: Loaded) -> dict:
 def _quality(study: Study, loaded: dict[str, Loaded]) -> Iterator[str]:
     """Yield in words how carefully and how completely people answered."""
     responses, declared = loaded["responses"].table, study.declaration("responses")
-    items = [key for key, item in declared.items.items() if "verbatim" not in item.role]
-    if items:
+    if items := [key for key, item in declared.items.items() if "verbatim" not in item.role]:
         quality = response_quality(responses, items=items, ratings=study.ratings)
         yield quality.sentence()
         if unanswered := quality.summary["n_unanswered"]:
             yield f"responses without any answer: {unanswered}"
-    if "duration" in responses and responses["duration"].notna().any():
-        seconds, median = responses["duration"], responses["duration"].median()
-        fast, timed = int((seconds < SPEEDER * median).sum()), int(seconds.notna().sum())
-        yield f"speeders: {fast} of {timed} took less than a third of the median ({number(median, 0)} s)"
+    seconds = responses["duration"].dropna() if "duration" in responses else ()
+    if len(seconds):
+        fast, median = int((seconds < SPEEDER * seconds.median()).sum()), number(seconds.median(), 0)
+        yield f"speeders: {fast} of {len(seconds)} took less than a third of the median ({median} s)"
     for who in ("respondent", "customer"):
         if who in responses:
             known = responses[responses[who].notna()]
@@ -154,21 +153,21 @@ def _joins(loaded: dict[str, Loaded]) -> Iterator[str]:
                 )
 
 
-def _taken(study: Study, name: str, found: Loaded) -> list[str]:
-    """Return the decisions that the study file declares about a table, in words."""
+def _taken(study: Study, name: str, found: Loaded) -> Iterator[str]:
+    """Yield the decisions that the study file declares about a table, in words."""
     declared = study.declaration(name)
-    lines = [f"tables.{name}.exclude: {header} {', '.join(codes)}" for header, codes in declared.exclude.items()]
+    for header, codes in declared.exclude.items():
+        yield f"tables.{name}.exclude: {header} {', '.join(codes)}"
     for key in SAID:
         if key in declared.model_fields_set and declared.confirmed.get(key) is not False:
             value = getattr(declared, key)
-            lines.append(f"tables.{name}.{key}: {', '.join(value) if isinstance(value, tuple) else value}")
+            yield f"tables.{name}.{key}: {', '.join(value) if isinstance(value, tuple) else value}"
     if isinstance(revenue := getattr(declared, "revenue", None), Revenue):
-        lines.append(f"tables.{name}.revenue: negative {revenue.negative}, missing {revenue.missing}")
-    items = []
-    for key, item in declared.items.items():
-        if item.confirmed is not False and (item.missing or item.not_applicable or item.values):
-            items.append((name, f"item {key}", "; ".join(decisions(item, found.coded.get(key, {})))))
-    return [*lines, *_grouped(items, "{}, {}: {}")]
+        yield f"tables.{name}.revenue: negative {revenue.negative}, missing {revenue.missing}"
+    sure = {key: item for key, item in declared.items.items() if item.confirmed is not False}
+    told = {k: item for k, item in sure.items() if item.missing or item.not_applicable or item.values}
+    says = ((name, f"item {k}", "; ".join(decisions(item, found.coded.get(k, {})))) for k, item in told.items())
+    yield from _grouped(says, "{}, {}: {}")
 
 
 def render(found: dict) -> str:

@@ -1,13 +1,12 @@
-"""What one column looks like: its numbers and texts with their counts, its words, its codes, how its dates are written."""
+"""What one column looks like: numbers and texts with their counts, its words, its codes, how its dates are written."""
 
 import re
 import tomllib
-from collections import Counter
+from collections import Counter, namedtuple
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,18 +14,23 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.study.codes import NUMBER, Refused, Writing, as_text, bare_amount, dates, distinct
 
-PATTERNS = tomllib.loads((Path(__file__).parent / "words.toml").read_text(encoding="utf-8"))
+PATTERNS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 WORDS = {name: re.compile(pattern, re.I) for name, pattern in PATTERNS["words"].items()}
 # A number that marks something else than an answer, by the habit of survey platforms.
 CODES = {-1, -2, -7, -8, -9, -66, -77, -88, -97, -98, -99, -999}
 CODES |= {66, 77, 88, 95, 96, 97, 98, 99, 997, 998, 999, 9998, 9999}
-LONGEST_CODE = 40
-FEW = 13  # points of a scale
-FEW_WORDS = 25
+LONGEST_CODE, FEW, FEW_WORDS = 40, 13, 25  # characters of a code; points of a scale; different words
 # How numbers may be written; of those that fit as many cells the first is taken.
 WAYS = tuple(Writing(*way) for way in ((".",), (".", ","), (",",), (",", "."), (",", " "), (".", " "), (".", "'")))
 SPELLED = re.compile(r"\s*([0-9]{1,2})\s*[-–—=:(]\s*\(?[^\W\d_]|[^\W\d_].*[^\d.,]([+-][0-9]{1,2})$")
 DATE = re.compile(r"\d{1,2}([./-])\d{1,2}\1(\d{4}|\d\d)(?:([ T])\d{1,2}:\d\d(:\d\d)?(?:( ?)[AP](M))?)?", re.I)
+# strptime's signs (None: plain anyway), why, the last year, and the signs if day and month may change places
+Dates = namedtuple("Dates", "format reason last other", defaults=[0, None])
+
+
+def sentence(key: str, /, **known) -> str:
+    """Return a sentence of the room."""
+    return PATTERNS["told"][key].format(**known)
 
 
 def plain(text: str) -> str:
@@ -49,24 +53,14 @@ def symmetric(found) -> bool:
     return any(set(found) == set(range(-end, end + 1)) for end in range(2, 6))
 
 
-class Dates(NamedTuple):
-    """How dates are written: strptime's signs, none for what is plain anyway; `other` where day and month may change places."""
-
-    format: str | None
-    reason: str
-    last: int = 0
-    other: str | None = None
-
-
 @dataclass(eq=False)
 class Column:
-    """A column as stored.
+    """A column as stored: value -> rows of its `numbers` and `texts`, code -> words of its labels.
 
-    `numbers` and `texts` are value -> rows, as `stored` with every value as text, and `answers` without what marks no
-    answer (`usual`: without what does by habit); `labels` code -> words; `ranges` the user-missing codes of the file;
-    `padded` says that whole numbers start with zeros, as names do; `total` is the sum of its numbers; `numeric` says that it is numbers but for a few words that
-    stand for no answer, `ratinglike` that it could be a rating: at least three whole answers between 0 and 11, or around 0;
-    `beside` is where the scale of ratings in a row with it starts and ends.
+    `ranges` are the user-missing codes of the file; `padded` says that whole numbers start with zeros, as names do;
+    `beside` is where the scale of the ratings in a row with it starts and ends. Computed once: `answers`, numbers without
+    what marks none (`usual`: without what does by habit); `numeric`, that it is numbers but for a few words that stand
+    for no answer; `ratinglike`, that it could be a rating: at least three whole answers from 0 to 11, or around 0.
     """
 
     name: str
@@ -92,17 +86,14 @@ class Column:
         short = max(map(len, self.texts), default=0) <= LONGEST_CODE
         few = len(self.texts) <= 3 or all(WORDS["no_answer"].search(t) for t in self.texts)
         self.numeric = n > 0 and short and (not odd or (few and odd <= n and len(self.texts) <= 6))
-        self.answers = self._answers()
+        gone = {code for code, words in self.labels.items() if absence(str(words))}
+        self.answers = {v: n for v, n in self.numbers.items() if v not in gone and not self.in_ranges(v)}
+        usual = [v for v in self.answers if v not in CODES]
+        if not symmetric(self.answers) and usual and max(usual) <= 11 and min(usual) >= -5:
+            within = {v for v in CODES if min(usual) <= v <= max(usual) and v > 0}
+            self.answers = {v: n for v, n in self.answers.items() if v not in CODES or v in within}
         whole = all(0 <= v <= 11 and v.is_integer() for v in self.answers) or symmetric(self.answers)
         self.ratinglike = self.numeric and 3 <= len(self.answers) <= FEW and whole
-
-    def _answers(self) -> dict[float, int]:
-        gone = {code for code, words in self.labels.items() if absence(str(words))}
-        inner = {v: n for v, n in self.numbers.items() if v not in gone and not self.in_ranges(v)}
-        usual = [v for v in inner if v not in CODES]
-        if symmetric(inner) or not usual or max(usual) > 11 or min(usual) < -5:
-            return inner
-        return {v: n for v, n in inner.items() if v not in CODES or (min(usual) <= v <= max(usual) and v > 0)}
 
     def says(self, *names: str) -> bool:
         """Return whether its name or label has one of the `WORDS`."""
@@ -146,22 +137,19 @@ class Column:
         if not (found := DATE.fullmatch(texts[0])):
             return None
         sign, year, gap, second, space, half = found.groups()
-        clock = (
-            f"{gap}{'%I' if half else '%H'}:%M{':%S' if second else ''}{f'{space}%p' if half else ''}" if gap else ""
-        )
-        ways = {}
-        for order in (("%d", "%m"), ("%m", "%d")):
-            format_ = sign.join((*order, "%Y" if len(year) == 4 else "%y")) + clock
-            parsed = pd.to_datetime(texts, format=format_, errors="coerce")
-            if parsed.notna().all():
-                ways[format_] = parsed.dt.year.max()
-        if len(ways) == 2:
-            (one, last), (other, _) = ways.items()
-            return Dates(one, "no number above 12 tells the day from the month", last, other)
+        clock = f"{'%I' if half else '%H'}:%M{':%S' if second else ''}{f'{space}%p' if half else ''}"
+        rest = ("%Y" if len(year) == 4 else "%y") + (gap + clock if gap else "")
+        ways = {first: f"{first}{sign}{then}{sign}{rest}" for first, then in (("%d", "%m"), ("%m", "%d"))}
+        parsed = {way: pd.to_datetime(texts, format=way, errors="coerce") for way in ways.values()}
+        last = {way: found.dt.year.max() for way, found in parsed.items() if found.notna().all()}
+        if len(last) == 2:
+            one, other = last
+            return Dates(one, "no number above 12 tells the day from the month", last[one], other)
         most = max(int(n) for t in texts for n in re.findall(r"\d+", t)[:2])
-        first = {"%d": "day", "%m": "month"}
-        told = [(f, f"dates written {first[f[:2]]} first: a number up to {most}", last) for f, last in ways.items()]
-        return Dates(*told[0]) if told else None
+        for first, way in zip(("day", "month"), ways.values()):
+            if way in last:
+                return Dates(way, f"dates written {first} first: a number up to {most}", last[way])
+        return None
 
 
 def profile(name: str, stored: pd.Series, *, label: str = "", labels=None, ranges=()) -> Column:
@@ -176,8 +164,7 @@ def profile(name: str, stored: pd.Series, *, label: str = "", labels=None, range
     numbers = rows.groupby(parsed, sort=False).sum().to_dict()
     texts = rows.groupby(text.where(parsed.isna() & (text != "")), sort=False).sum().to_dict()
     padded = bool(text.str.fullmatch(r"0[0-9]+").any())
-    keys = {c: float(c) if isinstance(c, str) and re.fullmatch(NUMBER, c) else c for c in labels or {}}
-    words = {keys[c]: w for c, w in (labels or {}).items()}
+    words = {float(c) if isinstance(c, str) and re.fullmatch(NUMBER, c) else c: w for c, w in (labels or {}).items()}
     return Column(name, label, len(stored), numbers, texts, words, list(ranges), writing, padded)
 
 

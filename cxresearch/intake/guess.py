@@ -1,26 +1,20 @@
-"""A guess: what is given with its reasons, what is doubtful, the questions that ask it, and the text of a study file."""
+"""A guess: what is given and why, what is doubtful, the questions that ask it, and the text of a study file."""
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cxresearch.findings import number
-from cxresearch.intake.column import Column, code_text
+from cxresearch.intake.column import PATTERNS, Column, code_text, sentence
 
-NAMES_SHOWN = 12
-# What a code may mean that is no answer, and the key that says so.
-GONE = {
-    "missing: it was asked and skipped": "missing",
-    "not applicable: it never was met, which the base counts apart": "not_applicable",
-}
+NAMES_SHOWN, WIDE, APART = 12, 112, "ask of each apart"
+GONE = PATTERNS["gone"]
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ ./%()-]*[A-Za-z0-9_)]|[A-Za-z]|-?\d{1,15}(\.\d{1,15})?")
 WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "none"}
-WIDE = 112
 ORDER = (
-    "column scale type decimal thousands missing not_applicable values multiple labels time_format role label".split()
+    "column scale type decimal thousands missing not_applicable values multiple labels time_format role label confirmed"
 )
 
 
@@ -28,8 +22,7 @@ class Doubt(NamedTuple):
     """Doubts of one topic are one decision.
 
     `answers` are words -> what they change: key of the study file -> value (None: out), codes added. The likely answer
-    stands first, and is written unless none is `likely`. `parts` are what is asked instead where somebody wants to answer
-    each apart; a doubt that is not `shown` stands with that of another item; `codes` are those that it is about.
+    stands first, and is written unless none is `likely`. `parts` are asked instead by whoever wants to answer each apart.
     """
 
     topic: str
@@ -37,8 +30,8 @@ class Doubt(NamedTuple):
     answers: dict[str, dict] = {"yes": {}}
     likely: bool = True
     parts: tuple["Doubt", ...] = ()
-    shown: bool = True
-    codes: tuple = ()
+    shown: bool = True  # or it stands with that of another item
+    codes: tuple = ()  # that it is about
 
 
 @dataclass
@@ -86,19 +79,17 @@ class Guess:
         given = self.written({topic: nth})
         if "scale" not in given or self.stored is None:
             return ""
-        answers: Counter[float] = Counter()
-        gone = {*given.get("missing", ()), *given.get("not_applicable", ())}
-        for code, rows in {**self.stored.numbers, **self.stored.texts}.items():
-            value = given["values"].get(code) if given.get("values") else code
-            absent = code in gone or self.stored.in_ranges(code)
-            if not absent and isinstance(value, float) and given["scale"][0] <= value <= given["scale"][1]:
-                answers[value] += rows
-        if not (n := answers.total()):
+        gone, (low, high) = {*given.get("missing", ()), *given.get("not_applicable", ())}, given["scale"]
+        stored = {**self.stored.numbers, **self.stored.texts}.items()
+        met = [(code, rows) for code, rows in stored if code not in gone and not self.stored.in_ranges(code)]
+        values = [(given["values"].get(code) if given.get("values") else code, rows) for code, rows in met]
+        answers = [(v, rows) for v, rows in values if isinstance(v, float) and low <= v <= high]
+        if not (n := sum(rows for _, rows in answers)):
             return ""
         if "nps" in given.get("role", ()):
-            score = 100 * sum(rows * ((v >= 9) - (v <= 6)) for v, rows in answers.items()) / n
+            score = 100 * sum(rows * ((v >= 9) - (v <= 6)) for v, rows in answers) / n
             return f"net promoter score {number(score, 1)} of {number(n, 0)} answers"
-        return f"mean {number(sum(v * rows for v, rows in answers.items()) / n, 2)} of {number(n, 0)} answers"
+        return f"mean {number(sum(v * rows for v, rows in answers) / n, 2)} of {number(n, 0)} answers"
 
 
 @dataclass
@@ -113,7 +104,7 @@ class TableGuess(Guess):
     waves: list[str] = field(default_factory=list)
 
     def give(self, key: str, value, reason: str, otherwise: dict | None = None) -> None:
-        """Give a key its value; in doubt it may be answered otherwise: words -> what they change, left out by default."""
+        """Give a key its value; in doubt it may be answered otherwise: words -> what they change; {}: it is left out."""
         self.given[key], self.why[key] = value, reason
         if otherwise is not None:
             said = f"{key} {', '.join(map(str, value)) if isinstance(value, (list, dict)) else value}"
@@ -123,10 +114,9 @@ class TableGuess(Guess):
 
 def code_doubt(column: Column, codes: list, scale: list | None = None, *, met: bool = False) -> Doubt:
     """Return the doubt whether stored codes are answers, skipped, or do not apply; `met` says that the last is likely."""
-    told, stored = [], column.numbers | column.texts
-    for code in codes:
-        words = f", {w}" if (w := column.words_of(code)) else ""
-        told.append(f"{code_text(code)} ({stored[code]} rows{words})")
+    stored = column.numbers | column.texts
+    words = {code: f", {w}" if (w := column.words_of(code)) else "" for code in codes}
+    told = [f"{code_text(code)} ({stored[code]} rows{words[code]})" for code in codes]
     answers = {words: {key: codes} for words, key in sorted(GONE.items(), reverse=met)}
     code, likely = codes[0], next(iter(answers)).split(":")[0]
     if scale and isinstance(code, float) and 0 <= code <= scale[1] + 1 and code >= scale[0] - 1:
@@ -160,39 +150,36 @@ def put_questions(guesses: list[Guess], ask: Callable[[str], str]) -> None:
         topic, places = next(iter(waiting.items()))
         asked += 1
         try:
-            nth = _answer(topic, places, f"{asked} of {asked + len(waiting) - 1}", ask)
+            nth, words = _answer(topic, places, f"{asked} of {asked + len(waiting) - 1}", ask)
         except EOFError:
             return
-        if nth is None:
+        if words is None:
             skipped.add(topic)
-            continue
         for guess, doubt in places:
-            if nth < len(doubt.answers):
-                guess.taken[topic] = nth
-            else:
+            offered = [answer.partition(":")[0] for answer in doubt.answers]  # what follows may be its own scale
+            if words in offered or nth == 0:  # the likely answer is that of each
+                guess.taken[topic] = offered.index(words) if words in offered else 0
+            elif words == APART and doubt.parts:
                 at = guess.doubts.index(doubt)
-                guess.doubts[at : at + 1] = doubt.parts or (doubt,)
+                guess.doubts[at : at + 1] = doubt.parts
 
 
-def _answer(topic: str, places: list[tuple[Guess, Doubt]], count: str, ask: Callable[[str], str]) -> int | None:
-    """Ask until an answer is among those offered; None leaves the decision open."""
+def _answer(topic: str, places: list[tuple[Guess, Doubt]], count: str, ask: Callable[[str], str]) -> tuple:
+    """Ask until an answer is among those offered; return which it is and its words, None where it is left open."""
     guess, doubt = max(places, key=lambda place: place[0].stored.filled if place[0].effect(topic, 0) else 0)
     names = [g.key or "the table" for g, _ in places]
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    lines = ["", f"{count}. {', '.join(names[:NAMES_SHOWN])}{more}", f"  {doubt.found}"]
-    for nth, words in enumerate(doubt.answers):
-        effect = guess.effect(topic, nth)
-        lines.append(f"    {nth + 1}  {words}" + (f"  [{guess.key}: {effect}]" if effect else ""))
-    lines += [f"    {len(doubt.answers) + 1}  ask of each apart"] if doubt.parts else []
-    default = "Enter for 1, - to leave it open" if doubt.likely else "Enter to leave it open"
-    text, most = "\n".join(lines) + f"\n  ({default}): ", len(doubt.answers) + bool(doubt.parts)
-    while True:
-        said = ask(text).strip() or "1" * doubt.likely
-        if said in ("", "-"):
-            return None
-        if said.isdecimal() and 1 <= int(said) <= most:
-            return int(said) - 1
-        text = f"  {said[:20]!r} is none of 1 to {most}: "
+    text = f"\n{count}. {', '.join(names[:NAMES_SHOWN])}{more}\n  {doubt.found}\n"
+    offered = [*doubt.answers, *[APART] * bool(doubt.parts)]
+    for nth, words in enumerate(offered, 1):
+        effect = guess.effect(topic, nth - 1) if words != APART else ""
+        text += f"    {nth}  {words}" + (f"  [{guess.key}: {effect}]" if effect else "") + "\n"
+    text += f"  ({'Enter for 1, - to leave it open' if doubt.likely else 'Enter to leave it open'}): "
+    while (said := ask(text).strip() or "1" * doubt.likely) not in ("", "-"):
+        if said.isdecimal() and 1 <= int(said) <= nth:
+            return int(said) - 1, offered[int(said) - 1].partition(":")[0]
+        text = f"  {said[:20]!r} is none of 1 to {nth}: "
+    return None, None
 
 
 # -- the study file --------------------------------------------------------------------------------------------------
@@ -200,14 +187,7 @@ def _answer(topic: str, places: list[tuple[Guess, Doubt]], count: str, ask: Call
 
 def study_text(title: str, tables: Iterable[TableGuess]) -> str:
     """Return the study file, each guess with its reason."""
-    lines = [
-        "# A first study file, guessed from the files themselves. Each guess has its reason beside it. What carries",
-        "# confirmed: false is doubtful: look at it, change it or set it to true. `cxresearch check` lists what is left.",
-        "version: 2",
-        f"title: {flow(title)}",
-        "privacy: {minimum_base: 10}",
-        "tables:",
-    ]
+    lines = [sentence("head", title=flow(title))]
     for table in tables:
         lines += ["", *(_comment(reason, 2) for reason in table.reasons), f"  {table.name}:"]
         lines.append(f"    {'sources' if isinstance(table.source, dict) else 'source'}: {flow(table.source)}")
@@ -249,7 +229,7 @@ def _item(item: Guess, given: dict, shared: dict) -> list[str]:
     alone = [d for d in told if not ("scale" in given and d.likely and d.codes and set(d.codes) <= shared.keys())]
     taken = [f"{d.found}: {list(d.answers)[item.taken[d.topic]]}" for d in item.doubts if d.topic in item.taken]
     given = {"column": item.column} | given | ({"confirmed": False} if alone else {})
-    given = {key: given[key] for key in sorted(given, key=[*ORDER, "confirmed"].index)}
+    given = {key: given[key] for key in sorted(given, key=ORDER.split().index)}
     lines = [_comment(reason, 6) for reason in (*item.reasons, *taken, *(f"? {doubt.found}" for doubt in told))]
     written = flow(given)
     if len(written) + len(item.key) < WIDE:

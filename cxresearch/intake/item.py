@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
 
-from cxresearch.intake.column import CODES, FEW_WORDS, WORDS, Column, absence, code_text, symmetric
+from cxresearch.intake.column import CODES, FEW_WORDS, WORDS, Column, absence, code_text, sentence, symmetric
 from cxresearch.intake.guess import GONE, Doubt, Guess, code_doubt
 from cxresearch.study.codes import LEADING_NUMBER
 from cxresearch.study.schema import TABLES, Tables
@@ -19,38 +19,30 @@ MOST_BESIDE = 60  # items of which one is asked for by name
 STEMS = (r"^([A-Za-z]+\d+)", r"^(.+?)[ _.-]*\d+$", r"(_[a-z]+)$")  # what columns asked together share of their names
 ENDS = (3, 4, 5, 7, 9, 10)
 ONE_TO_TEN = {float(v): float(v) for v in range(1, 11)}
-SHIFTED = {v: v - 1 for v in (*ONE_TO_TEN, 11.0)}
-ELEVEN_AS_0 = {11.0: 0.0} | ONE_TO_TEN
+SHIFTED, ELEVEN_AS_0 = {v: v - 1 for v in (*ONE_TO_TEN, 11.0)}, {11.0: 0.0} | ONE_TO_TEN
 MEANT = {"1-11 stand for 0-10": {"values": SHIFTED}, "11 stands for 0": {"values": ELEVEN_AS_0}}
 BLANK = {"11 is a blank": {"missing": [11.0], "confirmed": True}}
-DECIDE = (
-    "decide: 1-11 for 0-10 (values: {1: 0, 2: 1, ..., 11: 10}), 11 for 0 (values: {11: 0, 1: 1, ..., 10: 10}), or 11 for a "
-    "blank (missing: [11])"
-)
-ELEVEN = Doubt("1 to 11", DECIDE, MEANT | BLANK, likely=False, codes=(11.0,))
-NO_ZERO = "no 0 is stored: if 0 could be answered, declare scale: [0, 10] and role: nps"
+ELEVEN = Doubt("1 to 11", sentence("eleven"), MEANT | BLANK, likely=False, codes=(11.0,))
 FROM_ZERO = {"from 0 to 10": {"scale": [0, 10], "role": ["nps"]}}
-FROM_ONE = Doubt("scale of recommend", NO_ZERO, {"from 1 to 10: no net promoter score is defined": {}} | FROM_ZERO)
+AS_STORED = {"from 1 to 10: no net promoter score is defined": {}}
+FROM_ONE = Doubt("scale of recommend", sentence("no zero"), AS_STORED | FROM_ZERO)
 
 
-def guess_items(columns: list[Column]) -> tuple[list[Guess], list[str]]:
-    """Return a guess for each column that can be an item, and why others are left out."""
-    models = [Tables.model_fields[name].annotation.__args__[0] for name in TABLES]
-    taken = {column for model in models for column in model.columns}
+def guess_items(columns: list[Column]) -> list[Guess]:
+    """Return a guess for each column that can be an item."""
+    taken = {column for name in TABLES for column in Tables.model_fields[name].annotation.__args__[0].columns}
     guesses = []
-    for column in _beside([column for column in columns if column.filled]):
-        guess = Guess(_key(column, taken), column.name, stored=column)
+    for column in _beside(columns):
+        guesses.append(guess := Guess(_key(column, taken), column.name, stored=column))
         if column.label and column.label != column.name:
             guess.given["label"] = column.label
         guess.take(_kinds(column))
-        guesses.append(guess)
     keys = {guess.key for guess in guesses}
     for guess in (g for g in guesses if "multiple" in g.given):
-        own = (f"{guess.key}_{re.sub(r'[^0-9A-Za-z_]', '_', c)}" for c in guess.given["labels"])
-        if any(key in keys for key in own):  # its columns (q2_1, q2_2) would take those of other items
-            guess.key = f"{guess.key}_choices"
+        own = {f"{guess.key}_{re.sub(r'[^0-9A-Za-z_]', '_', c)}" for c in guess.given["labels"]}
+        guess.key += "_choices" * bool(own & keys)  # its columns (q2_1, q2_2) would take those of other items
     _roles(guesses)
-    return guesses, [f"{column.name}: empty" for column in columns if not column.filled]
+    return guesses
 
 
 def _key(column: Column, taken: set[str]) -> str:
@@ -60,7 +52,7 @@ def _key(column: Column, taken: set[str]) -> str:
     base = words[:KEY_LENGTH].strip("_") or "item"
     base = base if base.isidentifier() and not keyword.iskeyword(base) else f"item_{base}"
     key, n = base, 2
-    while key in taken or f"{key}_met" in taken or key.removesuffix("_met") in taken:
+    while {key, f"{key}_met", key.removesuffix("_met")} & taken:
         key, n = f"{base}_{n}", n + 1
     taken.add(key)
     return key
@@ -72,24 +64,21 @@ def _beside(columns: list[Column]) -> list[Column]:
     A row is what shares a part of its name (Q7ART and Q7FOOD, q5_1, wifi_rating), or neighbours on one scale of at least
     five points, all of which were answered.
     """
-    scales: dict[str, list[float]] = {}
-    rows: dict[str, set[str]] = {}
-    for column in (c.spelled[0] for c in columns):
-        if column.ratinglike and not column.says("recommend"):
-            given, *_ = next(row for holds, *row in _scales(column) if holds)
-            scales[column.name], name = given["scale"], column.name.strip()
-            for found in filter(None, (re.search(stem, name) for stem in STEMS)):
-                rows.setdefault(found[1], set()).add(column.name)
-
-    def full(column: Column) -> float | None:
-        asked = column.name in scales and not column.labels and len(column.spelled[0].answers) >= 5
-        return scales[column.name][1] if asked and scales[column.name][1] >= 5 else None
-
-    neighbours = [[column.name for column in run] for end, run in groupby(columns, full) if end]
+    rated = [c for c in (c.spelled[0] for c in columns) if c.ratinglike and not c.says("recommend")]
+    scales = {c.name: next(row for holds, *row in _scales(c) if holds)[0]["scale"] for c in rated}
+    rows: dict[str, list[str]] = {}
+    for name in scales:
+        for found in filter(None, (re.search(stem, name.strip()) for stem in STEMS)):
+            rows.setdefault(found[1], []).append(name)
+    asked = {c.name for c in rated if not c.labels and len(c.answers) >= 5 and scales[c.name][1] >= 5}
+    runs = groupby(columns, lambda c: scales[c.name][1] if c.name in asked else None)
+    neighbours = [[column.name for column in run] for end, run in runs if end]
     beside: dict[str, tuple[int, int]] = {}
-    for row in sorted((row for row in (*rows.values(), *neighbours) if len(row) >= 3), key=len):
-        end, times = Counter(scales[name][1] for name in row).most_common(1)[0]
-        if times >= 0.5 * len(row) and end >= 4:
+    for row in sorted((row for row in (*map(dict.fromkeys, rows.values()), *neighbours) if len(row) >= 3), key=len):
+        ends = Counter(scales[name][1] for name in row)
+        often = sorted((end for end in ends if ends[end] >= 0.5 * len(row) and end >= 4), reverse=True)
+        # of two as frequent each has its own, unless the best answer was not given to some
+        for end in (end for end in often if end != often[0] - 1):
             low = min(scales[name][0] for name in row if scales[name][1] == end)
             # what goes on beyond the others by more than a code is another question
             beside |= {name: (int(low), int(end)) for name in row if scales[name][1] <= end + 1}
@@ -111,11 +100,10 @@ def _scales(c: Column) -> Iterator[tuple]:
         values = _relabelled(found, said)
         unknown = [code for code in found if code not in values]
         words = f"{_listed(unknown)} stored without a label: add to values, or to missing"
-        missing = {"missing": {"missing": unknown}}
-        doubts = [Doubt("unlabelled", words, missing, likely=False, codes=tuple(unknown))] * bool(unknown)
+        missing = Doubt("unlabelled", words, {"missing": {"missing": unknown}}, likely=False, codes=tuple(unknown))
         examples = ", ".join(f"{code:g} is labelled {number}" for code, number in list(said.items())[:3])
-        told = f"stored codes are not the answers: {examples}"
-        yield True, *_mapped(values, told, "look whether each code stands for the answer given here"), *doubts
+        mapped = _mapped(values, f"stored codes are not the answers: {examples}", sentence("mapped"))
+        yield True, *mapped, *[missing] * bool(unknown)
     if len(labels) > 1:
         first, last = min(labels), max(labels)
         why = f"the file labels {first:g} {labels[first]!r} and {last:g} {labels[last]!r}"
@@ -125,14 +113,13 @@ def _scales(c: Column) -> Iterator[tuple]:
         yield (first, last) == (1, 11), *_mapped(values, why, f"1-11 is taken for {zero}: {look}")
         yield (first, last) == (10, 11) and low >= 1, *_mapped(ELEVEN_AS_0, why, f"11 is taken for 0: {look}")
         back = {float(v): first + last - v for v in range(int(first), int(last) + 1)}
-        told = f"{first:g} is the good end, so that more is worse: turn it round with values if it is an outcome"
         answers = {"as it is stored: more is worse": {}, "turned round: more is better": {"values": back}}
-        yield True, {"scale": [first, last]}, why, *[Doubt("good end", told, answers)] * turned
+        good = Doubt("good end", sentence("good end", first=first), answers)
+        yield True, {"scale": [first, last]}, why, *[good] * turned
     named = c.says("zero_to_ten")
     asks = named or c.says("recommend")
-    blank = "stored are 1 to 11, never 0, and nothing in the file says what they stand for"
     yield asks and high == 11 and low == 0, {"scale": [0, 10]}, "0 to 10 are answers, and 11 lies beyond"
-    yield asks and high == 11, {"scale": [0, 10]}, blank, ELEVEN
+    yield asks and high == 11, {"scale": [0, 10]}, sentence("never 0"), ELEVEN
     yield named, {"scale": [0, 10]}, "the question names 0 to 10"
     yield asks and low == 0 and high > 7, {"scale": [0, 10]}, "0 and values up to 10 are stored"
     yield asks and high > 7, {"scale": [1, 10]}, f"stored are {low:g} to {high:g}", FROM_ONE
@@ -154,11 +141,11 @@ def _listed(values: list[float]) -> str:
 
 
 def _mapped(values: dict[float, float], reason: str, said: str) -> tuple:
-    plain = {"values": None, "scale": [min(values), max(values)]}
+    """Return the keys of codes that stand for other numbers, why, and the doubt whether they do."""
+    stored = {"no: the codes are the answers": {"values": None, "scale": [min(values), max(values)]}}
     topic = f"codes as {', '.join(f'{c:g}={v:g}' for c, v in list(values.items())[:2])}"
-    scale = [min(values.values()), max(values.values())]
-    doubt = Doubt(topic, said, {"yes": {}, "no: the codes are the answers": plain})
-    return {"scale": scale, "values": dict(sorted(values.items()))}, reason, doubt
+    given = {"scale": [min(values.values()), max(values.values())], "values": dict(sorted(values.items()))}
+    return given, reason, Doubt(topic, said, {"yes": {}} | stored)
 
 
 def _relabelled(found: list[float], said: dict[float, int]) -> dict[float, float]:
@@ -211,15 +198,13 @@ def _rating(c: Column) -> tuple:
     guess.say(*told, **given)
     above, n = {v: n for v, n in rating.answers.items() if v > 5}, sum(rating.answers.values())
     if high == 10 and above and (sum(above.values()) < 0.1 * n or (c.beside and c.beside[1] == 5)):
+        lower = {"1 to 5, and the others are left out": {"scale": [low, 5], "missing": sorted(above)}}
         said = f"only {sum(above.values())} of {n} values lie above 5: two scales may be mixed in this column"
-        lower = {"scale": [low, 5], "missing": sorted(above)}
-        answers = {"1 to 5, and the others are left out": lower, f"one scale, {low:g} to {high:g}": {}}
-        guess.say(Doubt("mixed scales", said, answers))
+        guess.say(Doubt("mixed scales", said, lower | {f"one scale, {low:g} to {high:g}": {}}))
     if words:
+        said = f"cells such as {next(iter(words))!r} are taken for their number"
         values = words | {v: v for v in sorted(c.numbers) if low <= v <= high}
-        guess.say(
-            Doubt("cells in words", f"cells such as {next(iter(words))!r} are taken for their number"), values=values
-        )
+        guess.say(Doubt("cells in words", said), values=values)
     return guess.given, *guess.reasons, *guess.doubts
 
 
@@ -273,12 +258,11 @@ def _labelled(c: Column) -> tuple:
     """Return the file's value labels; stored codes without one are listed as missing, in doubt."""
     gone = {code for code, w in c.labels.items() if (WORDS["no_answer"].search(str(w)) if w else c.in_ranges(code))}
     given = {"labels": {code_text(code): str(w) for code, w in c.labels.items() if code not in gone}}
-    if absent := [v for v in c.numbers if v in gone and not c.in_ranges(v)]:
-        given["missing"] = absent
+    absent = [v for v in c.numbers if v in gone and not c.in_ranges(v)]
     stored = [v for v in (*c.numbers, *c.texts) if v not in c.labels and not c.in_ranges(v)]
     said = f"stored without a label: {', '.join(map(code_text, stored[:8]))}"
     doubts = [code_doubt(c, stored)._replace(topic="unlabelled", found=said)] if stored else []
-    return given, "value labels of the file", *doubts
+    return given | ({"missing": absent} if absent else {}), "value labels of the file", *doubts
 
 
 def _choices(c: Column) -> Iterator[tuple]:
@@ -286,9 +270,8 @@ def _choices(c: Column) -> Iterator[tuple]:
     texts = {t: n for t, n in c.texts.items() if ";" in t or "|" in t}
     if not texts or sum(texts.values()) < 0.5 * c.filled or not all(map(MULTIPLE.fullmatch, texts)):
         return
-    sign, codes = ";" if any(";" in t for t in texts) else "|", set()
-    for text in c.stored:
-        codes |= {part.strip() for part in text.split(sign) if part.strip()}
+    sign = ";" if any(";" in t for t in texts) else "|"
+    codes = {part.strip() for text in c.stored for part in text.split(sign)} - {""}
     order = sorted(codes, key=lambda code: (not code.isdigit(), int(code) if code.isdigit() else 0, code))
     labels = {code: c.words_of(code) or code for code in order}
     far = [v for v in order if re.fullmatch(r"-?\d+", v) and float(v) in CODES and v not in c.labels]
@@ -306,10 +289,9 @@ def _roles(guesses: list[Guess]) -> None:
     """Give roles to what is asked: recommend, satisfaction, effort, drivers, who somebody is, when it was asked."""
     rated = [g for g in guesses if "scale" in g.given]
     for guess in (g for g in rated if g.stored.says("recommend")):
-        values = guess.given.get("values", {}).values() or guess.stored.answers
-        whole = all(float(v).is_integer() for v in values)
+        scores = guess.given.get("values", {}).values() or guess.stored.answers
         zero_to_ten = guess.given["scale"] == [0, 10]
-        if whole and zero_to_ten:
+        if zero_to_ten and all(float(v).is_integer() for v in scores):
             _give(guess, "nps", "by the words of the question")
             break
         guess.given["role"] = ["outcome"]
@@ -322,19 +304,17 @@ def _roles(guesses: list[Guess]) -> None:
         for guess in sorted(free, key=lambda g: not g.stored.says(best))[:1]:
             _give(guess, role, "by the words of the question")
     numbered = {g.key: m[1] for g in rated if (m := re.match(r"([A-Za-z]{3,}?)[ _]?\d+$", str(g.column)))}
-    outcomes = {numbered.get(g.key) for g in rated if "role" in g.given}
-    if outcomes:
+    if outcomes := {numbered.get(g.key) for g in rated if "role" in g.given}:
         # a rating without words that asks the same as an outcome by another number (sat2 beside sat1) drives nothing
         other = [g for g in rated if g.stored.label or numbered.get(g.key, "") not in outcomes]
         drivers = [g for g in other if "role" not in g.given and g.stored.beside]
         for nth, guess in enumerate(drivers):
             _give(guess, "driver", "a rating in a row with others", beside=len(drivers) - 1, shown=not nth)
-    else:
+    elif 0 < len(rated) <= MOST_BESIDE:
         _ask_for_outcome(rated)
     free = [g for g in guesses if "role" not in g.given]
-    for guess in free:
-        who = guess.stored.distinct <= FEW_WORDS and guess.stored.says("who")
-        if who and not guess.given.keys() & {"scale", "multiple"}:
+    for guess in (g for g in free if not g.given.keys() & {"scale", "multiple"}):
+        if guess.stored.distinct <= FEW_WORDS and guess.stored.says("who"):
             guess.given["role"] = ["demographic"]
     for guess in [g for g in free if g.given.get("type") == "date" and g.stored.says("asked")][:1]:
         guess.say("role asked_at by the first date", role=["asked_at"])
@@ -350,16 +330,12 @@ def _give(guess: Guess, role: str, why: str, beside: int = 0, shown: bool = True
 
 def _ask_for_outcome(rated: list[Guess]) -> None:
     """Ask which rating is the outcome where none says so by its words; the first from 0 to 10 may ask to recommend."""
-    if not rated or len(rated) > MOST_BESIDE:
-        return
     likely = [g for g in rated if g.stored.says("zero_to_ten") or symmetric(g.stored.answers)]
     likely = likely or (rated if len(rated) <= 2 else [])
     guess = (likely or rated)[0]
+    zero_to_ten = guess.given["scale"] == [0, 10]
     answers = {"satisfaction, or another verdict on the whole: role csat": {"role": ["csat"]}}
-    if guess.given["scale"] == [0, 10]:
-        answers["whether to recommend: role nps"] = {"role": ["nps"]}
-    said = "no question says that it asks for satisfaction or a recommendation; what does this one ask?"
-    answers["something else: no role"] = {}
-    guess.say(Doubt("roles", said, answers, likely=bool(likely), shown=bool(likely)))
-    if not likely:
-        guess.say("no question says that it asks for an outcome: give the one that does role csat, nps or outcome")
+    answers |= {"whether to recommend: role nps": {"role": ["nps"]}} if zero_to_ten else {}
+    answers |= {"something else: no role": {}}
+    guess.say(Doubt("roles", sentence("what role"), answers, likely=bool(likely), shown=bool(likely)))
+    guess.say(*[sentence("no role")] * (not likely))

@@ -6,14 +6,14 @@ from collections import Counter
 from pathlib import Path
 
 from cxresearch.errors import StudyProblem
+from cxresearch.intake.column import sentence
 from cxresearch.sources import NO_OPTION, WHITESPACE, RawTable, Reading, naming, read_table, reader_of
-from cxresearch.sources.text import detect, utf8
+from cxresearch.sources.text import SEP_LINE, detect, utf8
 from cxresearch.sources.workbook import cells, open_book
 
 SEPARATORS = (",", ";", "\t", "|")
 LOOKED_AT = 60
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?%?")
-
 
 Said = dict[str, tuple[object, str, bool]]  # key -> value, reason, and whether that is doubtful
 
@@ -22,8 +22,7 @@ def read_unknown(path: Path) -> tuple[Reading, Said, RawTable]:
     """Find out how a file is to be read, and read it; `StudyProblem` says what cannot be read."""
     (kind, _), said = reader_of(path), {}
     with naming(path, kind):
-        looked = {"text": _text, "Excel": _excel, "JSON": _json}.get(kind, lambda *_: Reading())
-        reading = looked(path, said)
+        reading = {"text": _text, "Excel": _excel, "JSON": _json}.get(kind, lambda *_: Reading())(path, said)
     return reading, said, read_table(path, reading=reading)
 
 
@@ -32,7 +31,7 @@ def _text(path: Path, said: Said) -> Reading:
     if encoding:
         said["encoding"] = encoding[0], doubt or "the byte-order mark says so", bool(doubt)
     with utf8(path, Reading(encoding=encoding)).lines() as stream:
-        text = stream.read(1 << 20)
+        text = SEP_LINE.sub("", stream.read(1 << 20), count=1)
     if "\0" in text[:1000]:
         raise StudyProblem(f"{path.name} holds zero bytes and is no text file")
     lines = [line for line in text.splitlines(keepends=True) if line.strip()][:2000]
@@ -56,39 +55,37 @@ def _separator(lines: list[str], path: Path) -> tuple[str, str, list[list[str]]]
             scores[separator] = signed, widths[0] == width, share, width
     if scores:
         best = max(scores, key=scores.get)
-        signed, *_, width = scores[best]
-        return best, f"{'it cuts' if signed else 'runs of spaces cut'} every row into {width} cells", cut[best]
+        how = "it cuts" if best != WHITESPACE else "runs of spaces cut"
+        return best, f"{how} every row into {scores[best][-1]} cells", cut[best]
     if not any(separator in line for line in lines for separator in SEPARATORS):
         return ",", "there is one column", cut[","]
-    raise StudyProblem(
-        f"{path.name} holds no table that can be recognised: no separator (comma, semicolon, tab, bar, spaces) cuts its "
-        "lines into the same number of cells"
-    )
+    raise StudyProblem(sentence("no separator", file=path.name))
 
 
 def _header(rows: list[list[str]], said: Said, skipped: int) -> tuple[str, ...]:
     """Return what the header rows hold, below a title of so many rows."""
-    rows = [[*row, *[""] * (max(map(len, rows[skipped:])) - len(row))] for row in rows[skipped:LOOKED_AT]]
-    first, second, third = [[cell.strip() for cell in row] for row in (*rows[:3], [], [])[:3]]
+    width = max(map(len, rows[skipped:]))
+    rows = [[cell.strip() for cell in row] + [""] * (width - len(row)) for row in rows[skipped:LOOKED_AT]]
+    first, second, third = (*rows[:3], [], [])[:3]
     more, options = len(rows) > 2, ("question", "option")
-    numbers = len(rows) > 1 and first and all(map(NUMBER.fullmatch, first))
-    unoptioned = more and sum(cell.lower() in NO_OPTION for cell in second) > 0.3 * len(second)
-    under = [cell for cell, above in zip(second[1:], first[1:], strict=False) if not above]
-    named = sum(bool(cell) and not NUMBER.fullmatch(cell) for cell in under)
-    below = [[row[i].strip() for row in rows[2:LOOKED_AT] if row[i:] and row[i].strip()] for i in range(len(second))]
-    counted = [
-        cell for cell, column in zip(second, below, strict=True) if column and all(map(NUMBER.fullmatch, column))
-    ]
-    told = counted and all(cell and not NUMBER.fullmatch(cell) for cell in counted) and len(set(first)) == len(first)
+    under = [cell for cell, above in zip(second[1:], first[1:]) if not above]
+    below = [[row[i] for row in rows[2:] if row[i]] for i in range(len(second))]
+    counted = [cell for cell, column in zip(second, below) if column and all(map(NUMBER.fullmatch, column))]
+
+    def most(cells: list[str], share: float) -> bool:
+        """Return whether so many cells hold words."""
+        return sum(bool(cell) and not NUMBER.fullmatch(cell) for cell in cells) >= share * len(cells)
+
     known = (
         (more and sum("ImportId" in cell for cell in third) > len(third) / 2, ("name", "label", "ignore"),
          "the third row holds the import ids of Qualtrics", False),
-        (numbers, (), "the first row holds nothing but numbers", True),
-        (unoptioned, options, "the second row holds what SurveyMonkey writes under questions without options", False),
-        (more and len(under) > 1 and named >= 0.8 * len(under), options,
+        (len(rows) > 1 and all(map(NUMBER.fullmatch, first)), (), "the first row holds nothing but numbers", True),
+        (more and sum(cell.lower() in NO_OPTION for cell in second) > 0.3 * len(second), options,
+         "the second row holds what SurveyMonkey writes under questions without options", False),
+        (more and len(under) > 1 and most(under, 0.8), options,
          "the first row is blank where the second goes on naming columns", False),
-        (more and told, ("name", "label"),
-         "the second row holds words where the rows below hold numbers", not first[:1] or not first[0].startswith("V1")),
+        (more and counted and most(counted, 1) and len(set(first)) == len(first), ("name", "label"),
+         "the second row holds words where the rows below hold numbers", not first[0].startswith("V1")),
         (True, ("name",), "", False),
     )  # fmt: skip
     header, why, doubtful = next(found for holds, *found in known if holds)

@@ -56,7 +56,8 @@ def reader_of(path: Path) -> tuple[str, Callable[[Path, Reading], Found]]:
     for kind, endings, reader in READERS:
         if path.suffix.lower() in endings:
             return kind, reader
-    raise refusal("ending", file=path.name, ending=path.suffix, known=" ".join(e for _, ends, _ in READERS for e in ends))
+    known = " ".join(ending for _, endings, _ in READERS for ending in endings)
+    raise refusal("ending", file=path.name, ending=path.suffix, known=known)
 
 
 def expand(path: Path) -> list[Path]:

@@ -28,7 +28,7 @@ SERVER = re.compile(r"(postgres(?:ql)?)(?:\+\w+)?://", re.I)
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 PASSWORD = re.compile(r"://[^:@]*:(.*)@|(?:pass\w*|pwd|token|secret\w*|\w*key)\s*=\s*([^&;\s]*)", re.I)
 # What a server says when it cannot be reached names host and user; of these words it may be told.
-REASONS = "password authentication failed|Connection refused|timeout|SSL|too many|could not translate|no pg_hba.conf entry"
+TOLD = r"password authentication failed|Connection refused|timeout|SSL|too many|could not translate|no pg_hba\S+ entry"
 
 
 def database_file(database: str, folder: Path) -> Path | None:
@@ -80,7 +80,7 @@ def _told(error: Exception, where: str, address: str) -> str:
     """Return what a driver complains of, without host, user, password or a value."""
     code = getattr(error, "sqlstate", None) or ""
     if address and not code:
-        known = re.search(REASONS, str(error), re.I)
+        known = re.search(TOLD, str(error), re.I)
         return say("unreachable", where=where, why=known.group() if known else type(error).__name__)
     if code.startswith("22") or type(error).__name__ == "ConversionException":
         return say("refused", where=where, why=f"a value cannot be read as it asks ({type(error).__name__})")

@@ -26,7 +26,7 @@ HEADERS = ("name", "label", "question", "option", "ignore")
 NO_OPTION = ("response", "open-ended response")  # what SurveyMonkey writes under a question that has no options
 MOST_COLUMNS = 20_000
 BLOCK = 1 << 24  # bytes that the text reader takes at a time; a cell must fit
-SEP_LINE = re.compile(rb"(?:\xef\xbb\xbf)?sep=(.)\r?\n", re.I)  # what Excel writes over a table to say its separator
+SEP_LINE = re.compile("\\A\ufeff?sep=(.)\r?\n", re.I)  # what Excel writes over a table to say its separator
 BOM_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Letters that a text in these encodings holds much more often than another reading of the same bytes would.
 LETTERS = {
@@ -86,11 +86,9 @@ def naming(path: Path, kind: str):
         if not path.stat().st_size:
             raise refusal("empty", file=path.name)
         yield
-    except StudyProblem:
-        raise
-    except MemoryError:
-        raise refusal("memory", file=path.name) from None
     except Exception as error:
+        if isinstance(error, StudyProblem):
+            raise
         # The researcher needs the file's name, not a library's traceback.
         raise refusal("unreadable", file=path.name, kind=kind, why=first_line(error)) from error
 
@@ -161,11 +159,10 @@ def require_fitting_size(path: Path, rows: int, columns: int, *, least: int = 10
 
 
 class Utf8(NamedTuple):
-    """A text in UTF-8, what was done to its bytes, and the separator that a line over the table names."""
+    """A text in UTF-8, and what was done to its bytes."""
 
     content: bytes
     notes: tuple[str, ...] = ()
-    separator: str | None = None
 
     def lines(self) -> io.TextIOWrapper:
         return io.TextIOWrapper(io.BytesIO(self.content), encoding="utf-8-sig", newline="", errors="surrogatepass")
@@ -175,7 +172,7 @@ class Utf8(NamedTuple):
 
 
 def detect(path: Path) -> tuple[tuple[str, ...], str | None]:
-    """Return the encoding that the bytes of a text file speak for, () for UTF-8, and why it may be another, if it may."""
+    """Return the encoding that the bytes of a text speak for, () for UTF-8, and why it may be another, if it may."""
     raw = path.read_bytes()
     if raw[:2] in BOM_UTF16:
         return ("utf-16",), None
@@ -207,9 +204,9 @@ def utf8(path: Path, reading: Reading) -> Utf8:
     except UnicodeError as error:
         at = getattr(error, "start", 0)
         better = "utf-16" if raw[:2] in BOM_UTF16 else "latin-1" if encoding == "cp1252" else "cp1252"
-        place = {"byte": f"{raw[at]:02x}", "position": at, "line": raw.count(b"\n", 0, at) + 1}
+        place = {"file": path.name, "byte": f"{raw[at]:02x}", "position": at, "line": raw.count(b"\n", 0, at) + 1}
         which = "another" if reading.encoding else "its"
-        raise refusal("encoding", file=path.name, encoding=encoding.upper(), which=which, better=better, **place) from None
+        raise refusal("encoding", encoding=encoding.upper(), which=which, better=better, **place) from None
     if reading.encoding_errors != "strict" or encoding not in ("utf-8", "utf-8-sig"):
         if n := text.count("\ufffd") - raw.decode(named, "ignore").count("\ufffd"):
             notes.append(say("replaced", n=n))
@@ -217,8 +214,7 @@ def utf8(path: Path, reading: Reading) -> Utf8:
             shown = list(dict.fromkeys(re.findall(r"[\w\x80-\x9f]*[\x80-\x9f]\w*", text)))[:3]
             notes.append(say("control", n=n, encoding=named, words=", ".join(map(ascii, shown))))
         content = text.encode("utf-8", "surrogatepass")
-    over = SEP_LINE.match(content)
-    return Utf8(content[over.end() if over else 0 :], tuple(notes), over[1].decode() if over else None)
+    return Utf8(content, tuple(notes))
 
 
 # --- rows of text ----------------------------------------------------------------------------------------------------
@@ -231,12 +227,14 @@ def separator_of(path: Path, declared: str) -> str:
 
 def read_text(path: Path, reading: Reading) -> Found:
     """Return the cells as they are written; rows that end early are filled with blanks, and counted."""
-    text, n_header, separator = utf8(path, reading), len(reading.header), separator_of(path, reading.separator)
+    text, separator = utf8(path, reading), separator_of(path, reading.separator)
     if separator == WHITESPACE:  # one tab for each run of spaces and tabs; those at both ends of a line mean nothing
         lines = text.content.removeprefix(codecs.BOM_UTF8).splitlines()
         text, separator = text._replace(content=b"".join(b"\t".join(line.split()) + b"\n" for line in lines)), "\t"
-    separator = text.separator if text.separator and separator == "," else separator
-    rows = list(itertools.islice(filter(None, text.rows(separator)), n_header or 1))
+    over = SEP_LINE.match(text.content[:20].decode("utf-8", "replace"))
+    separator = over[1] if over and separator == "," else separator
+    n_over, n_header = bool(over), bool(over) + len(reading.header)
+    rows = list(itertools.islice(filter(None, text.rows(separator)), n_over, n_over + (len(reading.header) or 1)))
     if not rows:
         raise refusal("empty", file=path.name)
     if any("\0" in cell for row in rows for cell in row):
@@ -244,8 +242,8 @@ def read_text(path: Path, reading: Reading) -> Found:
     other = max(";\t|,", key=rows[0][0].count)
     if len(rows[0]) == 1 and other in rows[0][0]:
         raise refusal("one column", file=path.name, header=rows[0][0][:60], separator=other)
-    if (n := len(rows)) < n_header:
-        raise refusal("header rows", file=path.name, n=f"{n} row{'s' * (n != 1)}", declared=n_header)
+    if (n := len(rows)) < len(reading.header):
+        raise refusal("header rows", file=path.name, n=f"{n} row{'s' * (n != 1)}", declared=len(reading.header))
     # Names may end early, or go on where the row above them ended; a title may be wider than the table below it.
     widths = [len(row) for row, what in zip(rows, reading.header) if what != "ignore"] or [len(rows[0])]
     require_fitting_size(path, 0, max(widths))
@@ -257,10 +255,10 @@ def read_text(path: Path, reading: Reading) -> Found:
         if frame is None:
             frame, short = _uneven_rows(text, separator, positions, widths, n_header, path)
         # A row is numbered as in the file, where the first of one header row is number 2.
-        frame.index += bool(text.separator) - 1
+        frame.index -= 1
         return RawTable(frame[n_header:], (*text.notes, *[say("short rows", n=short)] * bool(short)))
 
-    return rows[:n_header], max(widths), read
+    return rows[: len(reading.header)], max(widths), read
 
 
 def _even_rows(text: Utf8, separator: str, positions: list[int], n_columns: int) -> pd.DataFrame | None:
@@ -285,16 +283,15 @@ def _even_rows(text: Utf8, separator: str, positions: list[int], n_columns: int)
 
 def _require_closed_quotes(text: Utf8, separator: str, file: str) -> None:
     """Refuse a cell over several lines behind whose closing quotation mark more is written: rows vanish in it."""
-    over = bool(text.separator)
-    start, reader = 1 + over, text.rows(separator, strict=True)
+    start, reader = 1, text.rows(separator, strict=True)
     while True:
         try:
             if next(reader, None) is None:
                 return
         except csv.Error:
-            if (last := reader.line_num + over) > start:
-                raise refusal("quotes", file=file, first=start, last=last) from None
-        start = reader.line_num + over + 1
+            if reader.line_num > start:
+                raise refusal("quotes", file=file, first=start, last=reader.line_num) from None
+        start = reader.line_num + 1
 
 
 def _uneven_rows(
@@ -304,7 +301,7 @@ def _uneven_rows(
 
     A row may be short for blank cells at its end, which Excel leaves out by 16 rows, and for no other reason.
     """
-    width, over = max(widths), bool(text.separator)
+    width = max(widths)
     rows = [row for row in text.rows(separator) if row or width == 1]
     require_fitting_size(path, len(rows), width)
     rows = list(itertools.dropwhile(lambda row: not row, rows))
@@ -319,11 +316,11 @@ def _uneven_rows(
         raise refusal("wide header", **of, reach=reach)
     if long:
         n = f"{len(long)} row{'s do' if len(long) > 1 else ' does'}"
-        raise refusal("long rows", **of, n=n, row=long[0] + 1 + over, cells=len(rows[long[0]]))
+        raise refusal("long rows", **of, n=n, row=long[0] + 1, cells=len(rows[long[0]]))
     if short[-1:] == [len(rows) - 1] and text.content[-1:] not in b"\r\n":
-        raise refusal("broken off", **of, row=len(rows) + over, cells=len(rows[-1]))
+        raise refusal("broken off", **of, row=len(rows), cells=len(rows[-1]))
     if lone and blank:
-        first, written = lone[0] + 1 + over, blank[0] + 1 + over
-        raise refusal("lone rows", **of, n=len(lone), row=first, cells=len(rows[lone[0]]), written=written)
+        place = {"row": lone[0] + 1, "cells": len(rows[lone[0]]), "written": blank[0] + 1}
+        raise refusal("lone rows", **of, n=len(lone), **place)
     cells = {i: [row[p] if p < len(row) else "" for row in rows] for i, p in enumerate(positions)}
     return pd.DataFrame(cells, dtype="str"), len(short)

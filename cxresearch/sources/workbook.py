@@ -191,9 +191,8 @@ def _records(text: str, name: str | None, file: str) -> list:
     except RecursionError:
         raise refusal("no records", file=file, why="is nested too deeply to be a table") from None
     except json.JSONDecodeError as error:
-        lines = [line for line in text.splitlines() if line.strip()]
         with contextlib.suppress(json.JSONDecodeError):
-            if len(lines) > 1:
+            if lines := [line for line in text.splitlines() if line.strip()]:
                 return [json.loads(line) for line in lines]
         raise refusal("no JSON", file=file, line=error.lineno, column=error.colno, why=error.msg) from None
     named = found.items() if isinstance(found, dict) else ()
