@@ -10,9 +10,8 @@ from proofs import draws
 from test_privacy_suppression import cells, margin, publish, random_table, recovered
 
 import cxresearch as cx
-from cxresearch.privacy import audit_folder, audit_tables, hidden_cells
+from cxresearch.privacy import POOLED, audit_folder, audit_tables, hidden_cells
 from cxresearch.privacy.audit import Known, Leak, Release, read_findings
-from cxresearch.privacy import POOLED
 
 
 def finding(name: str, table: pd.DataFrame, *, total=np.nan, outcome="recommend", by="region", file="tidy") -> Release:

@@ -101,8 +101,8 @@ class Pool(AbstractContextManager):
             "on_cell_executed": lambda cell_index, **told: replies[cell_index].update(told["execute_reply"]["content"]),
             "on_notebook_start": lambda **_: started.append(client.km.provisioner.process),
         }
-        about = {"kernel_name": kernel, "timeout": timeout, "config": Config(KernelManager=address)}
-        client = self._client(nb_man, **about, **hooks, **OF_CLIENT)
+        hooks |= {"kernel_name": kernel, "timeout": timeout, "config": Config(KernelManager=address)}
+        client = self._client(nb_man, **hooks, **OF_CLIENT)
         self._clients[client] = folder
         ours = {RUN_FOLDER: str(folder / "findings" / task.name), **SAME_EVERYWHERE, **environment_of_run(), **lent}
         try:

@@ -86,9 +86,11 @@ def naming(path: Path, kind: str):
         if not path.stat().st_size:
             raise refusal("empty", file=path.name)
         yield
+    except StudyProblem:
+        raise
     except Exception as error:
-        if isinstance(error, StudyProblem):
-            raise
+        if isinstance(error, MemoryError):
+            raise refusal("too_big", file=path.name) from None
         # The researcher needs the file's name, not a library's traceback.
         raise refusal("unreadable", file=path.name, kind=kind, why=first_line(error)) from error
 
