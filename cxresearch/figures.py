@@ -73,12 +73,8 @@ def _compact(figure) -> tuple[str, dict]:
     inches = [unit.get_window_extent().transformed(figure.dpi_scale_trans.inverted()) for unit in units]
     box, edge = Bbox.union([figure.get_tightbbox(), *inches]), plt.rcParams["savefig.pad_inches"]
     if box.x0 < 0 or box.y0 < 0 or (box.max > figure.get_size_inches()).any():
-        parts = [
-            *units,
-            *figure.texts,
-            *figure.legends,
-            *chain(*(a.get_default_bbox_extra_artists() for a in figure.axes)),
-        ]
+        parts = [*units, *figure.texts, *figure.legends]
+        parts += chain(*(ax.get_default_bbox_extra_artists() for ax in figure.axes))
         figure.savefig(made := BytesIO(), bbox_inches="tight", dpi=figure.dpi, bbox_extra_artists=parts)
         drawn = Image.open(made).convert("RGB")
     else:

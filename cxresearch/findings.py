@@ -253,12 +253,7 @@ def percent(share: float, decimals: int = 0) -> str:
 
 def interval(low: float, high: float, confidence: float, decimals: int = 1) -> str:
     """Return ``95 % interval 1.2 to 3.4``."""
-    return f"{100 * confidence:.3g} % interval {between(low, high, decimals)}"
-
-
-def between(low: float, high: float, decimals: int = 1) -> str:
-    """Return ``1.2 to 3.4``."""
-    return f"{number(low, decimals)} to {number(high, decimals)}"
+    return f"{100 * confidence:.3g} % interval {number(low, decimals)} to {number(high, decimals)}"
 
 
 def p_words(p: float) -> str:
@@ -395,5 +390,4 @@ def csv_safe(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _plain(table: pd.DataFrame) -> list[dict]:
-    rows = digits.kept_table(table).to_json(orient="records", double_precision=15, default_handler=str)
-    return json.loads(rows)
+    return json.loads(digits.kept_table(table).to_json(orient="records", double_precision=15, default_handler=str))

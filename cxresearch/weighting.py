@@ -96,10 +96,9 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
         "gap_before": before, "gap_after": gap, "kish_deff": deff, "weight_ratio": ratio,
         "largest_adjustment": float(adjusted.max()), "targets": unit,
     }  # fmt: skip
-    largest = ("largest weight / smallest weight", digits.rounded(ratio, 2), f"at most {MAX_RATIO:g}")
     checks = (
         Check("margins meet their targets", f"{gap:.1e}", f"gap below {MET:g}", gap < MET),
-        Check(*largest, ratio <= MAX_RATIO),
+        Check("largest weight / smallest weight", digits.rounded(ratio, 2), f"at most {MAX_RATIO:g}", ratio <= MAX_RATIO),
         Check("Kish design effect", digits.rounded(deff, 3), f"at most {MAX_DEFF:g}", deff <= MAX_DEFF),
         Check("how the targets were read", f"{unit}, adding up to {known['most']}", "as meant", True, "info"),
         Check("rows left out, the weight being 0", int((start == 0).sum()), "information", True, "info"),

@@ -9,7 +9,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_share
 from cxresearch.figures import QUIET, forest
-from cxresearch.findings import Check, between, ends, listing, number, p_words, percent
+from cxresearch.findings import Check, ends, listing, number, p_words, percent
 from cxresearch.loyalty.cases import as_columns, cases_of
 from cxresearch.loyalty.choices import specifications
 from cxresearch.loyalty.hidden import benchmark_bounds, levels_model
@@ -75,7 +75,7 @@ class Worth(RevenueFinding):
         if self.reasons:
             return known | {"open": listing(self.reasons)}
         known |= {"value": f"{number(g['money'], 2)} {self.currency or ''}".rstrip(), "average": bool(self.notes)}
-        return known | {"ends": between(g["money_low"], g["money_high"], 2)}
+        return known | {"ends": " to ".join(number(g[end], 2) for end in ("money_low", "money_high"))}
 
     def plot(self, ax=None):
         """Draw worth and its interval by scenario, with zero (and the cost) marked."""

@@ -9,7 +9,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns, require_share
 from cxresearch.figures import forest, wrap
-from cxresearch.findings import ENDS, Finding, Shown, between, listing, nothing, number, p_words, percent, words
+from cxresearch.findings import ENDS, Finding, Shown, listing, nothing, number, p_words, percent, words
 from cxresearch.metrics.answers import Measure, measured
 from cxresearch.metrics.estimate import MAX_JOINT, vector
 from cxresearch.survey import Survey, as_survey
@@ -79,7 +79,7 @@ class MeasureFinding(Finding):
         told = self.measure.value if self.function != "compare_waves" else self.measure.size
         units = self.measure.units
         ends = row["conf_low"] * units.shown, row["conf_high"] * units.shown
-        kept |= {"value": told(row["estimate"]), "ends": between(*ends, units.decimals)}
+        kept |= {"value": told(row["estimate"]), "ends": " to ".join(number(end, units.decimals) for end in ends)}
         kept |= {"measure": self.measure.short or self.measure.words, "scale": units.shown}
         return kept | {"level": percent(self.confidence), "n": number(row["n"], 0)}
 

@@ -21,7 +21,7 @@ import pandas as pd
 
 from cxresearch.digits import RESIDUE
 from cxresearch.errors import StudyProblem
-from cxresearch.findings import between, number
+from cxresearch.findings import number
 from cxresearch.runs.notebooks import STUDY
 from cxresearch.runs.record import RECORD, SIGN_OFFS, Record
 from cxresearch.runs.screen import SavedFinding, notebooks_of, saved_findings
@@ -97,7 +97,7 @@ def movement_words(movement: Movement) -> str:
     before, after, difference = (number(v, decimals) for v in (movement.before, movement.after, movement.difference))
     sign = "+" if movement.difference > 0 else ""
     limits = movement.conf_low, movement.conf_high
-    within = "" if None in limits else f", interval {between(*limits, decimals)}"
+    within = "" if None in limits else f", interval {' to '.join(number(end, decimals) for end in limits)}"
     return f"{movement.row}{': ' * bool(movement.row)}{before} -> {after} ({sign}{difference}{within})"
 
 

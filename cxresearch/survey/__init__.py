@@ -4,7 +4,5 @@ from cxresearch.survey.sample import UNSTATED, Sample, kish_effective_n, natural
 from cxresearch.survey.survey import Survey, Table, as_survey, as_table
 from cxresearch.survey.waves import wave_order
 
-__all__ = [
-    "UNSTATED", "Sample", "Survey", "Table", "as_survey", "as_table", "kish_effective_n", "natural_key", "sampling_units",
-    "total_covariance", "wave_order",
-]  # fmt: skip
+__all__ = ["UNSTATED", "Sample", "Survey", "Table", "as_survey", "as_table", "kish_effective_n", "natural_key"]
+__all__ += ["sampling_units", "total_covariance", "wave_order"]
