@@ -96,9 +96,10 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
         "gap_before": before, "gap_after": gap, "kish_deff": deff, "weight_ratio": ratio,
         "largest_adjustment": float(adjusted.max()), "targets": unit,
     }  # fmt: skip
+    largest = ("largest weight / smallest weight", digits.rounded(ratio, 2), f"at most {MAX_RATIO:g}")
     checks = (
         Check("margins meet their targets", f"{gap:.1e}", f"gap below {MET:g}", gap < MET),
-        Check("largest weight / smallest weight", digits.rounded(ratio, 2), f"at most {MAX_RATIO:g}", ratio <= MAX_RATIO),
+        Check(*largest, ratio <= MAX_RATIO),
         Check("Kish design effect", digits.rounded(deff, 3), f"at most {MAX_DEFF:g}", deff <= MAX_DEFF),
         Check("how the targets were read", f"{unit}, adding up to {known['most']}", "as meant", True, "info"),
         Check("rows left out, the weight being 0", int((start == 0).sum()), "information", True, "info"),
@@ -117,8 +118,7 @@ def _margin(table, column, goal, start) -> tuple[np.ndarray, np.ndarray]:
     levels, wanted, values = list(goal), np.array([float(v) for v in goal.values()]), table[column]
     unfit = not (levels and np.isfinite(wanted).all() and (wanted >= 0).all() and wanted.sum() > 0)
     say.refuse_if(unfit, "no_number", column=column, goal=dict(goal))
-    missing = values.isna().sum()
-    say.refuse_if(missing, "margin_missing", column=column, missing=missing, n=len(values))
+    say.refuse_if(missing := values.isna().sum(), "margin_missing", column=column, missing=missing, n=len(values))
     as_name = lambda v: plain_text(int(v) if isinstance(v, (float, np.floating)) and v.is_integer() else v)  # noqa: E731
     names = [as_name(level) for level in levels]  # 1, 1.0 and "1" are one level, whoever wrote it down
     say.refuse_if(len({*names}) < len(names), "level_twice", column=column, level=max(names, key=names.count))
