@@ -264,6 +264,24 @@ def test_columns_may_have_any_name_and_a_step_named_twice_is_one():
     assert twice.sentence().startswith("All 1 links hold")
 
 
+def test_week_2_comes_before_week_10_in_chains_panels_and_charts():
+    made = panel(np.random.default_rng(5), periods=12, ahead=0.8)
+    weeks = made.assign(period=[f"week {p + 1}" for p in made["period"]])
+    both = (
+        [cx.lead_lag_units(t, **ORDER) for t in (made, weeks)],
+        [cx.service_profit_chain(t, steps="xy", **CHAIN) for t in (made, weeks)],
+    )
+    answers = cx.as_survey(made.loc[made.index.repeat(12), ["unit", "period", "y"]], wave="period")
+    joined = cx.unit_panel(made.drop(columns="y"), answers, items=["y"])  # its periods are text
+    for one, other in (*both, (both[0][0], cx.lead_lag_units(joined, **ORDER))):
+        pd.testing.assert_frame_equal(one.tidy(), other.tidy())
+    table = made.assign(t=made["period"] + 1, who=np.where(made["unit"] < 30, "a", "b"))
+    asked = dict(value="x", period="t", by="who", baseline=6)
+    charts = [cx.process_chart(t, **asked).tidy() for t in (table, table.assign(t=[f"week {t}" for t in table["t"]]))]
+    pd.testing.assert_frame_equal(*(chart.drop(columns="wave") for chart in charts))
+    assert list(charts[1]["wave"][:3]) == ["week 1", "week 2", "week 3"]
+
+
 def test_a_link_of_few_units_makes_the_whole_chain_a_description():
     made = panel(np.random.default_rng(5), ahead=0.8).assign(z=lambda t: (t["y"] + t["x"]).where(t["unit"] < 20))
     found = cx.service_profit_chain(made, steps="xyz", **CHAIN | {"lag": 0})

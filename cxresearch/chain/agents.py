@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special, stats
 
 from cxresearch import digits
-from cxresearch.chain.units import opened, say
+from cxresearch.chain.units import in_time, opened, say
 from cxresearch.errors import require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, over_waves, titled
 from cxresearch.findings import Check, Statement, ends, listing, number
@@ -289,18 +289,17 @@ def process_chart(
     Rating of the last contact: a change is not established, 0 signals where 0.1 false alarms are expected ...
     """
     require_choice("kind", kind, BOUNDS)
-    length = RUN_LENGTH.get("".join(map(str, sorted(rules))))
-    say.refuse_if(length is None, "no_rules", rules=repr(rules))
+    say.refuse_if((length := RUN_LENGTH.get("".join(map(str, sorted(rules))))) is None, "no_rules", rules=repr(rules))
     given = opened(ratings, period, by, numbers=[value], confidence=confidence)
     odd = kind in ("share", "laney") and not given.table[value].isin([0, 1]).all()
     say.refuse_if(odd, "no_share", value=value, kind=kind)
     groups = given.table.groupby([*([by] if by else []), period], observed=True)
-    cells = groups[value].agg(["mean", "std", "size"]).reset_index()
     hidden = given.base(groups.ngroup().to_numpy()) < given.min_base
-    parts = cells[~hidden].groupby(by, sort=False, observed=True) if by else [(None, cells[~hidden])]
+    cells = groups[value].agg(["mean", "std", "size"]).reset_index()[~hidden].sort_values(period, key=in_time)
+    parts = cells.groupby(by, observed=True) if by else [(None, cells)]
     charts = [chart for _, part in parts if (chart := _chart(part, kind, baseline, sorted(rules))) is not None]
     say.refuse_if(not charts, "no_chart", baseline=baseline)
-    names = {"mean": "estimate", "size": "n", period: "wave", **({by: "group"} if by else {})}
+    names = {"mean": "estimate", "size": "n", period: "wave", by: "group"}
     found = pd.concat(charts, ignore_index=True).rename(columns=names)
     p = adjusted_p_values(found.pop("p_value"), correction="holm")
     worst, sure = found.iloc[int(np.argmin(p))], bool(p.min() < 1 - confidence)
@@ -359,7 +358,7 @@ def _signals(z: np.ndarray, rules) -> np.ndarray:
 
 def _chart_figure(finding, ax=None):
     """Draw the periods, those of the groups with signals within their limits; signals in rings."""
-    t = finding.table.sort_values("wave", kind="stable")
+    t = finding.table.sort_values("wave", key=in_time, kind="stable")
     out, by, places = t[t["alarm"] != "none"], "group" if "group" in t else None, list(pd.unique(t["wave"]))
     drawn = dict(low="limit_low", high="limit_high", by=by, marked=set(out["group"]) if by else (), ax=ax)
     ax = over_waves(t, "estimate", unit=finding.drawn["unit"], **drawn)
