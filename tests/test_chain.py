@@ -345,6 +345,8 @@ REFUSED = [
      "x has one value in all units and periods: nothing goes with it"),
     (cx.lead_lag_units, panel(np.random.default_rng(1)).assign(calm=3.0), ORDER | {"cause": "calm"},
      "calm has one value in all units and periods: nothing goes with it"),
+    (cx.service_profit_chain, panel(np.random.default_rng(1)).assign(y=0.3), CHAIN | {"steps": "xy"},
+     "y has one value in all units and periods: nothing goes with it"),
     (cx.lead_lag_units, panel(np.random.default_rng(1)).assign(x=lambda t: t["unit"] % 7), ORDER,
      "60 units and 480 rows do not tell x within units from what else y is compared by: nothing is left to say how sure its slope is"),
     (cx.lead_lag_units, panel(np.random.default_rng(1), 3, 2), ORDER,

@@ -115,7 +115,7 @@ def standardised(s: dict, *keys) -> dict:
     known, found = ~np.any([np.isnan(s[key]) for key in keys], axis=0), {}
     for key in keys:
         seen = pd.Series(s[key][known])
-        say.refuse_if(not seen.std() > 0, "no_variance", name=" ".join(map(str, key)).strip())
+        say.refuse_if(seen.nunique() < 2 or not seen.std() > 0, "no_variance", name=" ".join(map(str, key)).strip())
         found[key] = np.where(known, (s[key] - seen.mean()) / seen.std(), np.nan)
     return found
 
