@@ -487,6 +487,7 @@ REFUSED = {
     "treated not named": (lambda: cx.difference_in_differences(SHOPS, **ASKED), "which column is the treated; name it with treated="),
     "treated unsaid": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["runs"].astype(float).where(SHOPS["shop"] != 7)), treated="runs", **ASKED), "runs says nothing of shop 7"),
     "treated in time": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["month"] > 3), treated="runs", **ASKED), "runs changes within shop 0; it must say where"),
+    "controls of many starts": (lambda: cx.difference_in_differences(SHOPS.assign(began=np.where(SHOPS["runs"], 9.0, np.nan), x=1.0), controls=["x"], **ASKED | {"since": "began"}), "x: a programme that began at different times"),
     "outside": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"since": 40})), "since=40 lies outside the data, which run from 0 to 19"),
     "nothing to change": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"outcome": None})), "name it with outcome="),
     "nothing varies": (lambda: cx.difference_in_differences(SHOPS.assign(wait=5.0), treated="runs", **ASKED), "does not vary within units"),

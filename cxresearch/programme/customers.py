@@ -62,8 +62,7 @@ def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.
     """Return customers with `_id` and `since`, and who became one within the record; refuse a cut history."""
     say.refuse_if(since is None, "no_since")
     require_columns(survey.table, customer, since, where="customers")
-    joined = pd.to_datetime(survey.table[since], errors="coerce")
-    joined = joined.dt.tz_localize(None)  # as the clock showed them
+    joined = pd.to_datetime(survey.table[since], errors="coerce").dt.tz_localize(None)  # as the clock showed them
     recent = joined.between(begin.normalize(), end, inclusive="left").to_numpy()
     record = dict(since=since, first=begin.date(), last=end.date(), latest=joined.max())
     say.refuse_if(not recent.any(), "nobody_new", **record)
