@@ -196,12 +196,14 @@ def _figure(finding, ax=None):
 
 def _adjusted(table, marks, y, controls, loyal, disloyal, confidence) -> tuple[object, dict]:
     """Return the Poisson fit of the customary groups, its ratio with interval, and its E-value (Zou 2004)."""
-    import statsmodels.api as sm
+    from statsmodels.genmod.families import Poisson
+    from statsmodels.genmod.generalized_linear_model import GLM
+    from statsmodels.tools import add_constant
 
     rows = (marks >= loyal) | (marks <= disloyal)
     part = table.assign(loyal=(marks >= loyal).astype(float), happened=y)[rows].dropna(subset=["happened", *controls])
     X = pd.get_dummies(part[["loyal", *controls]], drop_first=True).astype(float)
-    fit = sm.GLM(part["happened"], sm.add_constant(X), family=sm.families.Poisson()).fit(cov_type="HC1")
+    fit = GLM(part["happened"], add_constant(X), family=Poisson()).fit(cov_type="HC1")
     ratio = np.exp(inference.t_interval(fit.params["loyal"], fit.bse["loyal"], np.inf, confidence)[:3])
     return fit, ends("adjusted_ratio", *ratio) | {"e_value": inference.e_value(ratio[0])}
 
