@@ -413,6 +413,20 @@ def test_employees_under_the_floor_and_units_of_few_answers_are_hidden():
         assert "3" not in set(found.tidy().iloc[:, 0].astype(str)) and found.suppressed == 1
 
 
+def test_a_rating_of_no_known_customer_leaves_the_others_theirs():
+    calls = pd.DataFrame({"contact": [7, 8], "customer": [1, 2], "agent": ["X", "Y"], "time": "2025-01-01"})
+    answers = pd.DataFrame({"customer": [1, 2, None], "contact": [8, None, None], "day": "2025-01-02", "q": [5, 6, 7]})
+    for kind in (float, "Int64", object):
+        told = answers.astype({"customer": kind, "contact": kind})
+        near = cx.rated_contacts(cx.as_survey(told.drop(columns="contact"), asked_at="day"), calls, rating="q")
+        by_id = cx.rated_contacts(cx.as_survey(told), calls, rating="q")
+        assert near.table["agent"].tolist() == ["X", "Y"] and by_id.table["agent"].tolist() == ["Y"]
+    with pytest.raises(cx.DataProblem, match="no column 'customer'"):
+        cx.rated_contacts(answers[["day", "q"]], calls, rating="q")
+    with pytest.raises(cx.DataProblem, match="no rating 'q' has a contact"):
+        cx.rated_contacts(cx.as_survey(answers[:2].assign(contact=["8", "7"])), calls, rating="q")
+
+
 def test_a_rating_is_joined_to_its_contact_or_to_the_last_before_it_and_this_is_said():
     calls = pd.DataFrame({"contact": ["c1", "c2", "c3", "c4"], "customer": ["a", "a", "b", "b"], "agent": list("XYXZ"),
                           "time": ["2025-01-01", "2025-01-20", "2025-01-05", None]})  # fmt: skip

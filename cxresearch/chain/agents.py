@@ -52,20 +52,21 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
     require_columns(contacts, "time", by := "contact" if named else "customer", where="interactions")
     contacts = contacts[[c for c in contacts if c in (by, "time") or c not in rated]].dropna(subset=[by])
     contacts["time"] = pd.to_datetime(contacts["time"]).astype("datetime64[ns]")
+    if by in rated and rated[by].dtype != contacts[by].dtype:  # 7 and, since some id is missing, 7.0
+        rated, contacts = rated.astype({by: object}), contacts.astype({by: object})
     if named:
         found, how = rated.drop(columns="time", errors="ignore").merge(contacts, on=by), "named by id"
     else:
         require_columns(rated, by, asked, where="responses")
         rated = rated.assign(answered=pd.to_datetime(rated[asked]).astype("datetime64[ns]"))
         rated = rated.drop(columns="time", errors="ignore").dropna(subset=[by, "answered"])
-        sides = dict(left_on="answered", right_on="time", by=by, tolerance=pd.Timedelta(days=within_days))
         rated = rated.sort_values("answered", kind="stable")
+        sides = dict(left_on="answered", right_on="time", by=by, tolerance=pd.Timedelta(days=within_days))
         dated = contacts.dropna(subset=["time"]).sort_values("time", kind="stable")
         found = pd.merge_asof(rated, dated, **sides).dropna(subset=["time"])
         how = f"the customer's last within {within_days} days before the answer"
     say.refuse_if(found.empty, "no_contact", rating=rating, days=within_days)
-    if named:
-        opened(contacts[contacts[by].isin(found[by])], by, once="interactions")  # each rating is of one contact
+    opened(contacts[contacts[by].isin(found[by])], by, once="interactions" * named)  # each rating is of one contact
     occasion = found[by] if named else found[by].astype(str) + " " + found["time"].astype(str)
     found = found.assign(month=found["time"].dt.strftime("%Y-%m"), occasion=occasion).reset_index(drop=True)
     found.attrs["checks"] = (Check("the contact of a rating", how, "named by id", named),)
@@ -219,8 +220,7 @@ def funnel(
     say.refuse_if(kind == "mean" and sd is None, "no_sd")
     given = opened(units, unit, numbers=[value, base, sd], confidence=confidence, once="the funnel")
     known, (low, high), seen = given.table[given.table[base] > 0], BOUNDS[kind], given.table[value]
-    reach = {"least": seen.min(), "most": seen.max(), "low": low, "high": high}
-    reach = {name: f"{end:g}" for name, end in reach.items()}
+    reach = {"least": f"{seen.min():g}", "most": f"{seen.max():g}", "low": f"{low:g}", "high": f"{high:g}"}
     say.refuse_if(digits.outside(seen, low, high).any(), "beyond", value=value, kind=kind, **reach)
     table = known[known[base] >= given.min_base].reset_index(drop=True)
     k, y, n = len(table), table[value].to_numpy(), table[base].to_numpy()
