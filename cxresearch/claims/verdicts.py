@@ -215,6 +215,7 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
     """Return whether own customers state what is quoted of others.
 
     Wilson's interval on the design's effective base, Newcombe's of the difference. Lower or higher: Holm over items.
+    Refused: a quoted share outside 0-1, an item that is not 0 and 1 and has no threshold, no item.
 
     Parameters
     ----------
@@ -223,10 +224,6 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
     quoted : mapping column or role -> share, 0-1; by default `published_claims`, by roles
     quoted_n : int, how many were asked for the quoted shares; None takes these as exact
     equivalence : float, 0-1: met where the interval of the difference lies within this
-
-    Raises
-    ------
-    DataProblem : a quoted share outside 0-1, an item that is not 0 and 1 and has no threshold, no item.
 
     Examples
     --------
@@ -328,6 +325,7 @@ def weigh_myths(
 
     Parts of R² by LMG (answers missing at random, EM), bootstrapped; shares Wilson on the design's base; alpha Feldt;
     R² added in ten folds. All intervals hold together (Bonferroni over those tested); verdicts rest on them.
+    Refused: an unknown kind, a column that is not there, fewer than 100 answers to the outcome.
 
     Parameters
     ----------
@@ -336,10 +334,6 @@ def weigh_myths(
     kinds : mapping driver -> service, product, price, digital, personal or emotion
     customers : Table or DataFrame of all customers, with a column ``customer``, optional
     owners : mapping driver -> department that answers for it, optional
-
-    Raises
-    ------
-    DataProblem : an unknown kind, a column that is not there, fewer than 100 answers to the outcome.
 
     Examples
     --------
