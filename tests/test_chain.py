@@ -264,6 +264,24 @@ def test_columns_may_have_any_name_and_a_step_named_twice_is_one():
     assert twice.sentence().startswith("All 1 links hold")
 
 
+def test_week_2_comes_before_week_10_in_chains_panels_and_charts():
+    made = panel(np.random.default_rng(5), periods=12, ahead=0.8)
+    weeks = made.assign(period=[f"week {p + 1}" for p in made["period"]])
+    both = (
+        [cx.lead_lag_units(t, **ORDER) for t in (made, weeks)],
+        [cx.service_profit_chain(t, steps="xy", **CHAIN) for t in (made, weeks)],
+    )
+    answers = cx.as_survey(made.loc[made.index.repeat(12), ["unit", "period", "y"]], wave="period")
+    joined = cx.unit_panel(made.drop(columns="y"), answers, items=["y"])  # its periods are text
+    for one, other in (*both, (both[0][0], cx.lead_lag_units(joined, **ORDER))):
+        pd.testing.assert_frame_equal(one.tidy(), other.tidy())
+    table = made.assign(t=made["period"] + 1, who=np.where(made["unit"] < 30, "a", "b"))
+    asked = dict(value="x", period="t", by="who", baseline=6)
+    charts = [cx.process_chart(t, **asked).tidy() for t in (table, table.assign(t=[f"week {t}" for t in table["t"]]))]
+    pd.testing.assert_frame_equal(*(chart.drop(columns="wave") for chart in charts))
+    assert list(charts[1]["wave"][:3]) == ["week 1", "week 2", "week 3"]
+
+
 def test_a_link_of_few_units_makes_the_whole_chain_a_description():
     made = panel(np.random.default_rng(5), ahead=0.8).assign(z=lambda t: (t["y"] + t["x"]).where(t["unit"] < 20))
     found = cx.service_profit_chain(made, steps="xyz", **CHAIN | {"lag": 0})
@@ -327,6 +345,8 @@ REFUSED = [
      "x has one value in all units and periods: nothing goes with it"),
     (cx.lead_lag_units, panel(np.random.default_rng(1)).assign(calm=3.0), ORDER | {"cause": "calm"},
      "calm has one value in all units and periods: nothing goes with it"),
+    (cx.service_profit_chain, panel(np.random.default_rng(1)).assign(y=0.3), CHAIN | {"steps": "xy"},
+     "y has one value in all units and periods: nothing goes with it"),
     (cx.lead_lag_units, panel(np.random.default_rng(1)).assign(x=lambda t: t["unit"] % 7), ORDER,
      "60 units and 480 rows do not tell x within units from what else y is compared by: nothing is left to say how sure its slope is"),
     (cx.lead_lag_units, panel(np.random.default_rng(1), 3, 2), ORDER,
@@ -391,6 +411,20 @@ def test_employees_under_the_floor_and_units_of_few_answers_are_hidden():
     ratings = cx.as_table(ratings, person="who", min_base=5)
     for found in (cx.agent_consistency(ratings, **AGENTS), cx.unit_reliability(ratings, item="score", unit="agent")):
         assert "3" not in set(found.tidy().iloc[:, 0].astype(str)) and found.suppressed == 1
+
+
+def test_a_rating_of_no_known_customer_leaves_the_others_theirs():
+    calls = pd.DataFrame({"contact": [7, 8], "customer": [1, 2], "agent": ["X", "Y"], "time": "2025-01-01"})
+    answers = pd.DataFrame({"customer": [1, 2, None], "contact": [8, None, None], "day": "2025-01-02", "q": [5, 6, 7]})
+    for kind in (float, "Int64", object):
+        told = answers.astype({"customer": kind, "contact": kind})
+        near = cx.rated_contacts(cx.as_survey(told.drop(columns="contact"), asked_at="day"), calls, rating="q")
+        by_id = cx.rated_contacts(cx.as_survey(told), calls, rating="q")
+        assert near.table["agent"].tolist() == ["X", "Y"] and by_id.table["agent"].tolist() == ["Y"]
+    with pytest.raises(cx.DataProblem, match="no column 'customer'"):
+        cx.rated_contacts(answers[["day", "q"]], calls, rating="q")
+    with pytest.raises(cx.DataProblem, match="no rating 'q' has a contact"):
+        cx.rated_contacts(cx.as_survey(answers[:2].assign(contact=["8", "7"])), calls, rating="q")
 
 
 def test_a_rating_is_joined_to_its_contact_or_to_the_last_before_it_and_this_is_said():

@@ -196,6 +196,41 @@ def test_said_and_did_is_calibrated():
     assert hidden.sentence().endswith("of the others not available."), "fewer than the floor said no"
 
 
+def test_the_floor_counts_persons_and_hides_what_the_rest_would_tell():
+    table = pd.DataFrame({"s": [1] * 60 + [0] * 140, "d": [1, 0] * 100, "who": [*range(4)] * 15 + [*range(10, 150)]})
+    found = cx.said_and_did(cx.as_survey(table, respondent="who", min_base=10), said="s", did="d")
+    assert "Of those who said it not available did" in found.sentence(), "sixty answers of four persons"
+    few = cx.said_and_did(cx.as_survey(table.assign(s=[1] * 195 + [0] * 5), min_base=10), said="s", did="d")
+    assert few.glance()[["did_if_said", "did_if_not"]].isna().all(axis=None), "of 5 who did not, the 195 would tell"
+    table = pd.concat([two_groups(36, 40, 16, 80), pd.DataFrame({"score": [10] * 40, "again": [0, 1] * 20})])
+    table["who"] = [*range(120), *[1000, 1001] * 20]
+    rows = cx.loyalty_ratios(cx.as_survey(table, respondent="who", min_base=10), **RATIO).tidy()
+    assert not rows["definition"].str.startswith("10").any() and len(rows) > 0, "forty tens of two persons"
+    answers = customers(np.random.default_rng(1), 300).assign(customer=range(300))
+    five = dict(
+        customers=pd.DataFrame({"customer": range(1000, 1005)}), outcome="again", kinds={"score": "service"}, seed=1
+    )
+    assert "customers who never answered" not in set(
+        cx.weigh_myths(cx.as_survey(answers, min_base=10), **five).tidy().dropna(subset="estimate")["estimated"]
+    )
+
+
+def test_a_control_may_be_called_as_anything_else():
+    table = customers(np.random.default_rng(1), ratio=2.0).assign(age=np.random.default_rng(2).normal(size=600))
+    plain, *others = (
+        cx.loyalty_ratios(table.rename(columns={"age": name}), controls=[name], **RATIO).glance()
+        for name in ("age", "loyal", "happened")
+    )
+    for other in others:
+        pd.testing.assert_frame_equal(other, plain)
+
+
+def test_answers_whose_time_has_a_zone_come_before_a_day_of_the_clock():
+    zoned = TABLE.assign(day=pd.Timestamp("2025-03-01", tz="Europe/Berlin"))
+    found = cx.loyalty_ratios(cx.as_survey(zoned, asked_at="day"), score="score", outcomes={"again": "2025-03-01"})
+    assert found.summary["n"] == len(TABLE.dropna(subset=["score", "again"]))
+
+
 @pytest.mark.parametrize("own, verdict", [(0.76, "met"), (0.50, "lower"), (0.95, "higher")])
 def test_stated_shares_are_met_or_not(own, verdict):
     answers = pd.DataFrame({"q": [9] * round(2000 * own) + [3] * round(2000 * (1 - own))})

@@ -337,6 +337,9 @@ def test_contacts_at_one_moment_are_refused_without_an_order_and_taken_with_one(
         cx.journey_paths(log, **PATHS)
     _, moves = moves_of(log, order="place")
     assert moves["web", "shop"] == 40 and moves["shop", "web"] == 0
+    for first in (2**60, str(2**60)):  # numbers of messages, whose floats are one
+        _, moves = moves_of(log.assign(place=[first, type(first)(2**60 + 1)] * 40), order="place")
+        assert moves["web", "shop"] == 40 and moves["shop", "web"] == 0
 
 
 def test_days_without_hours_are_said_and_moves_within_a_day_left_out():
@@ -393,6 +396,11 @@ def test_coverage_counts_what_is_measured_names_the_blind_spot_and_draws_the_map
 def test_what_few_persons_stand_behind_is_hidden_with_a_complement():
     found, moves = moves_of(cx.as_table(log_of([["web", "shop"]] * 30 + [["web", "bill"]] * 3), min_base=10))
     assert np.isnan(moves["web", "bill"]) and np.isnan(moves["web", "shop"]) and found.suppressed >= 2
+    log = log_of([["web", "shop"]] * 30 + [["web", "bill"]] * 3)
+    rated = cx.as_survey(pd.DataFrame({"case": log["case"].unique(), "site": 3.0}))
+    asked = dict(touchpoint="step", time="at", measured=dict.fromkeys(["web", "shop"], "site"), responses=rated)
+    blind = cx.journey_coverage(cx.as_table(log, person="case", min_base=10), **asked)
+    assert blind.sentence().startswith('not available of contacts happen where nothing is measured: "bill".')
     table = contacts(1, 0.3, 0.1).assign(region=lambda t: np.where(t["customer"] < 4, "small", "large"))
     repeats = cx.repeat_contacts(cx.as_table(table, person="customer", min_base=10), by="region", **REPEATS)
     assert repeats.tidy()["estimate"].isna().all() and repeats.suppressed == 2
@@ -400,7 +408,8 @@ def test_what_few_persons_stand_behind_is_hidden_with_a_complement():
     times = cx.time_to_resolve(times, until="2026-01-01", by="arm", **TIMES)
     assert times.tidy().set_index("group").loc["few"].isna().all() and times.suppressed >= 2
     rare = DECLARED.assign(item=["site", None, None])
-    assert mapped(min_base=201, measured=rare)[0].tidy()["rating"].isna().all()
+    under = cx.as_survey(pd.DataFrame({"customer": range(200), "site": 3.0}), min_base=201)
+    assert mapped(responses=under, measured=rare)[0].tidy()["rating"].isna().all()
 
 
 # --- what is missing, tied, zoned, or few ----------------------------------------------------------------------------
@@ -519,6 +528,7 @@ def test_ids_that_meet_nowhere_are_refused_in_words():
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 LOG = log_of([["web", "shop"]], copies=40, owner=["a", "b"] * 40)
+ZONED = LOG.assign(at=LOG["at"].dt.tz_localize("America/New_York"))
 CLOSED = LOG.assign(closed=LOG["at"] + pd.Timedelta(hours=5))
 ANSWERS = pd.DataFrame({"web": [1.0, 5.0] * 100, "outcome": range(200), "channel": ["a", "b"] * 100})
 MOMENTS, CHANNELS = dict(touchpoints=["web"], seed=1), dict(score="web", channel="channel", worth_acting_on=1)
@@ -547,6 +557,10 @@ MOMENTS, CHANNELS = dict(touchpoints=["web"], seed=1), dict(score="web", channel
         (lambda: cx.repeat_contacts(LOG, within_days=0, **REPEATS), "within_days=0 must be above 0"),
         (lambda: cx.journey_paths(LOG, confidence=95, **PATHS), "confidence=95 must lie between 0 and 1"),
         (lambda: cx.time_to_resolve(CLOSED, until="2023-01-01", **TIMES), "no case was opened"),
+        (lambda: cx.time_to_resolve(CLOSED, until="soon", **TIMES), "until='soon' is no moment that the clock"),
+        (lambda: cx.repeat_contacts(ZONED, **REPEATS | {"topic": "step", "customer": "case", "until": "2024-11-03 01:30"}),
+         "until='2024-11-03 01:30' is no moment that the clock of the contacts shows once"),
+        (lambda: mapped(500), "customers are fewer than the 500 of the floor"),
         (lambda: mapped(measured=DECLARED.assign(stage="afer")), "stage 'afer' is not one of before, purchase, after; did you"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", **MOMENTS), "web has no declared scale"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", low=4, high=2, **MOMENTS), "low= below high="),

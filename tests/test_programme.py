@@ -1,5 +1,7 @@
 """The programme: oracles of published papers, simulated truths, nulls, and what is refused in which words."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -150,7 +152,9 @@ def test_cohorts_by_any_period_are_those_of_pandas(period, length):
     rows = pd.concat([BUYERS, BUYERS.assign(time=BUYERS["time"] + pd.Timedelta(400, "D"))])
     found = cx.cohort_retention(rows, **PAID, period=period, since="2019-12-30").tidy()
     at = rows["time"].dt.to_period(length)
-    pairs = pd.DataFrame({"customer": rows["customer"], "cohort": at.groupby(rows["customer"]).transform("min"), "at": at})
+    pairs = pd.DataFrame(
+        {"customer": rows["customer"], "cohort": at.groupby(rows["customer"]).transform("min"), "at": at}
+    )
     pairs = pairs.drop_duplicates()
     age = pairs["at"].astype("int64") - pairs["cohort"].astype("int64")
     active = pairs.groupby([pairs["cohort"].astype(str), age])["customer"].size()
@@ -361,8 +365,13 @@ def test_n_counts_no_unit_that_leaves_because_it_is_incomplete():
 
 
 def test_a_period_in_which_only_units_were_seen_that_leave_is_no_period():
-    gone, others = SHOPS[(SHOPS["shop"] == 0) & (SHOPS["month"] < 12)], SHOPS[(SHOPS["shop"] > 0) & (SHOPS["month"] != 3)]
-    with_it, without = (cx.difference_in_differences(t, treated="runs", **ASKED) for t in (pd.concat([gone, others]), others))
+    gone, others = (
+        SHOPS[(SHOPS["shop"] == 0) & (SHOPS["month"] < 12)],
+        SHOPS[(SHOPS["shop"] > 0) & (SHOPS["month"] != 3)],
+    )
+    with_it, without = (
+        cx.difference_in_differences(t, treated="runs", **ASKED) for t in (pd.concat([gone, others]), others)
+    )
     pd.testing.assert_frame_equal(with_it.tidy(), without.tidy())
     pd.testing.assert_frame_equal(with_it.tables()["event_study"], without.tables()["event_study"])
 
@@ -468,6 +477,7 @@ REFUSED = {
     "currencies": (lambda: cx.cost_ratios(SPENT.assign(currency=["EUR", "PLN"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "2 currencies"),
     "labels": (lambda: cx.cost_ratios(SPENT.assign(month=["13/2024", "x"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "is no period; write 2024"),
     "costs without a period": (lambda: cx.cost_ratios(SPENT.assign(month=["2024-01", None]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "is no period; write 2024"),
+    "a month or a day": (lambda: cx.cost_ratios(SPENT.assign(month=["05/11/2023", "05/12/2023"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "'05/11/2023', which is no period"),
     "a rhythm unknown": (lambda: cx.fit_lifetime(BUYERS, **UNTIL, model="sbg", period="day", seed=1), "period='day' is not one of"),
     "no cost": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=0, seed=1), "cost=0.00 with .* must be the money"),
     "three values": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["shop"] % 3), treated="runs", **ASKED), "must hold two values.*it holds 3: 0, 1 and 2"),
@@ -477,6 +487,7 @@ REFUSED = {
     "treated not named": (lambda: cx.difference_in_differences(SHOPS, **ASKED), "which column is the treated; name it with treated="),
     "treated unsaid": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["runs"].astype(float).where(SHOPS["shop"] != 7)), treated="runs", **ASKED), "runs says nothing of shop 7"),
     "treated in time": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["month"] > 3), treated="runs", **ASKED), "runs changes within shop 0; it must say where"),
+    "controls of many starts": (lambda: cx.difference_in_differences(SHOPS.assign(began=np.where(SHOPS["runs"], 9.0, np.nan), x=1.0), controls=["x"], **ASKED | {"since": "began"}), "x: a programme that began at different times"),
     "outside": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"since": 40})), "since=40 lies outside the data, which run from 0 to 19"),
     "nothing to change": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"outcome": None})), "name it with outcome="),
     "nothing varies": (lambda: cx.difference_in_differences(SHOPS.assign(wait=5.0), treated="runs", **ASKED), "does not vary within units"),
@@ -488,6 +499,37 @@ REFUSED = {
     "a gap": (lambda: cx.interrupted_series(pd.DataFrame({"month": pd.date_range("2020-01-01", periods=40, freq="MS").delete(9), "wait": 1.0}), outcome="wait", period="month", since="2022-01-01"), "a period is missing before 2020-11-01"),
     "series outside": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=99), "lies outside the data"),
 }  # fmt: skip
+
+
+def test_months_of_six_digits_are_months_and_costs_without_a_kind_are_costs_of_sales():
+    counts = {"new": (CALLS, "at"), "revenue": (CALLS.assign(paid=1.0), "at", "paid")}
+    asked = dict(counts=counts, share_for_acquisition=1, **COSTS)
+    plain = cx.cost_ratios(SPENT, **asked).tidy()
+    for months in (["202401", "202402"], [202401, 202402]):
+        pd.testing.assert_frame_equal(cx.cost_ratios(SPENT.assign(month=months), **asked).tidy(), plain)
+    found = cx.cost_ratios(pd.concat([SPENT, SPENT[:1].assign(kind=None)]), **asked)
+    assert found.tidy()["numerator"].tolist() == [11.0, 16.0]
+    assert "not stated" in set(found.checks()["value"].astype(str))
+
+
+def test_customers_whose_since_has_a_zone_are_those_of_the_clock():
+    asked = dict(**UNTIL, since="since", seed=1)
+    table = WON.assign(since=pd.Timestamp("2020-03-01"))
+    zoned = table.assign(since=table["since"].dt.tz_localize("Europe/Berlin"))
+    for question in (cx.acquisition, partial(cx.payback, cost=1)):
+        one, other = (question(t, BUYERS, n_boot=20, **asked).tidy() for t in (table, zoned))
+        pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_stock_under_the_floor_is_not_counted_out():
+    late = BUYERS[(BUYERS["time"] >= BUYERS["time"].min() + pd.Timedelta(days=28)) | (BUYERS["customer"] < 1)]
+    found = cx.cohort_retention(cx.as_table(late, min_base=10), **UNTIL)
+    plain = cx.cohort_retention(late, **UNTIL)
+    left = [
+        f.checks().set_index("check").loc["customers whose first payment may not be their first, left out", "value"]
+        for f in (found, plain)
+    ]
+    assert 0 < left[1] < 10 and left[0] == "fewer than 10" and "Left out: fewer than 10 customers" in found.sentence()
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special, stats
 
 from cxresearch import digits
-from cxresearch.chain.units import opened, say
+from cxresearch.chain.units import in_time, opened, say
 from cxresearch.errors import require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, over_waves, titled
 from cxresearch.findings import Check, Statement, ends, listing, number
@@ -52,20 +52,21 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
     require_columns(contacts, "time", by := "contact" if named else "customer", where="interactions")
     contacts = contacts[[c for c in contacts if c in (by, "time") or c not in rated]].dropna(subset=[by])
     contacts["time"] = pd.to_datetime(contacts["time"]).astype("datetime64[ns]")
+    if by in rated and rated[by].dtype != contacts[by].dtype:  # 7 and, since some id is missing, 7.0
+        rated, contacts = rated.astype({by: object}), contacts.astype({by: object})
     if named:
         found, how = rated.drop(columns="time", errors="ignore").merge(contacts, on=by), "named by id"
     else:
         require_columns(rated, by, asked, where="responses")
         rated = rated.assign(answered=pd.to_datetime(rated[asked]).astype("datetime64[ns]"))
         rated = rated.drop(columns="time", errors="ignore").dropna(subset=[by, "answered"])
-        sides = dict(left_on="answered", right_on="time", by=by, tolerance=pd.Timedelta(days=within_days))
         rated = rated.sort_values("answered", kind="stable")
+        sides = dict(left_on="answered", right_on="time", by=by, tolerance=pd.Timedelta(days=within_days))
         dated = contacts.dropna(subset=["time"]).sort_values("time", kind="stable")
         found = pd.merge_asof(rated, dated, **sides).dropna(subset=["time"])
         how = f"the customer's last within {within_days} days before the answer"
     say.refuse_if(found.empty, "no_contact", rating=rating, days=within_days)
-    if named:
-        opened(contacts[contacts[by].isin(found[by])], by, once="interactions")  # each rating is of one contact
+    opened(contacts[contacts[by].isin(found[by])], by, once="interactions" * named)  # each rating is of one contact
     occasion = found[by] if named else found[by].astype(str) + " " + found["time"].astype(str)
     found = found.assign(month=found["time"].dt.strftime("%Y-%m"), occasion=occasion).reset_index(drop=True)
     found.attrs["checks"] = (Check("the contact of a rating", how, "named by id", named),)
@@ -219,8 +220,7 @@ def funnel(
     say.refuse_if(kind == "mean" and sd is None, "no_sd")
     given = opened(units, unit, numbers=[value, base, sd], confidence=confidence, once="the funnel")
     known, (low, high), seen = given.table[given.table[base] > 0], BOUNDS[kind], given.table[value]
-    reach = {"least": seen.min(), "most": seen.max(), "low": low, "high": high}
-    reach = {name: f"{end:g}" for name, end in reach.items()}
+    reach = {"least": f"{seen.min():g}", "most": f"{seen.max():g}", "low": f"{low:g}", "high": f"{high:g}"}
     say.refuse_if(digits.outside(seen, low, high).any(), "beyond", value=value, kind=kind, **reach)
     table = known[known[base] >= given.min_base].reset_index(drop=True)
     k, y, n = len(table), table[value].to_numpy(), table[base].to_numpy()
@@ -289,18 +289,17 @@ def process_chart(
     Rating of the last contact: a change is not established, 0 signals where 0.1 false alarms are expected ...
     """
     require_choice("kind", kind, BOUNDS)
-    length = RUN_LENGTH.get("".join(map(str, sorted(rules))))
-    say.refuse_if(length is None, "no_rules", rules=repr(rules))
+    say.refuse_if((length := RUN_LENGTH.get("".join(map(str, sorted(rules))))) is None, "no_rules", rules=repr(rules))
     given = opened(ratings, period, by, numbers=[value], confidence=confidence)
     odd = kind in ("share", "laney") and not given.table[value].isin([0, 1]).all()
     say.refuse_if(odd, "no_share", value=value, kind=kind)
     groups = given.table.groupby([*([by] if by else []), period], observed=True)
-    cells = groups[value].agg(["mean", "std", "size"]).reset_index()
     hidden = given.base(groups.ngroup().to_numpy()) < given.min_base
-    parts = cells[~hidden].groupby(by, sort=False, observed=True) if by else [(None, cells[~hidden])]
+    cells = groups[value].agg(["mean", "std", "size"]).reset_index()[~hidden].sort_values(period, key=in_time)
+    parts = cells.groupby(by, observed=True) if by else [(None, cells)]
     charts = [chart for _, part in parts if (chart := _chart(part, kind, baseline, sorted(rules))) is not None]
     say.refuse_if(not charts, "no_chart", baseline=baseline)
-    names = {"mean": "estimate", "size": "n", period: "wave", **({by: "group"} if by else {})}
+    names = {"mean": "estimate", "size": "n", period: "wave", by: "group"}
     found = pd.concat(charts, ignore_index=True).rename(columns=names)
     p = adjusted_p_values(found.pop("p_value"), correction="holm")
     worst, sure = found.iloc[int(np.argmin(p))], bool(p.min() < 1 - confidence)
@@ -359,7 +358,7 @@ def _signals(z: np.ndarray, rules) -> np.ndarray:
 
 def _chart_figure(finding, ax=None):
     """Draw the periods, those of the groups with signals within their limits; signals in rings."""
-    t = finding.table.sort_values("wave", kind="stable")
+    t = finding.table.sort_values("wave", key=in_time, kind="stable")
     out, by, places = t[t["alarm"] != "none"], "group" if "group" in t else None, list(pd.unique(t["wave"]))
     drawn = dict(low="limit_low", high="limit_high", by=by, marked=set(out["group"]) if by else (), ax=ax)
     ax = over_waves(t, "estimate", unit=finding.drawn["unit"], **drawn)

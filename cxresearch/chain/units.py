@@ -18,7 +18,7 @@ from cxresearch.findings import ENDS, Check, Finding, Statement, ends, listing, 
 from cxresearch.inference import adjusted_p_values, percentile_interval, t_interval
 from cxresearch.inference.clusters import cr2
 from cxresearch.inference.pooling import intraclass, one_way
-from cxresearch.survey import Survey, Table, as_survey, as_table
+from cxresearch.survey import Survey, Table, as_survey, as_table, natural_key
 from cxresearch.survey.survey import person_codes
 
 say = words(__package__)
@@ -52,9 +52,8 @@ class Opened(Survey):
         """Return function, outcome, group and table as a finding; `left` says what was left out, and how often."""
         what, hidden = left or ("", 0)
         out = [Check(f"{what}, left out", hidden, "0", not hidden, "info")] * bool(left)
-        question = *question, summary, (*checks, *out, *self.checks)
-        options = dict(source=self, suppressed=hidden, figure=figure, drawn=drawn)
-        return Statement.of(say, keys, known, self.confidence, *question, **options)
+        question = say, keys, known, self.confidence, *question, summary, (*checks, *out, *self.checks)
+        return Statement.of(*question, source=self, suppressed=hidden, figure=figure, drawn=drawn)
 
 
 def opened(data, *keys, numbers=(), confidence: float = 0.95, once="", gaps: bool = False) -> Opened:
@@ -92,13 +91,20 @@ def floats(table: pd.DataFrame, column) -> pd.Series:
     return values
 
 
+def in_time(periods: pd.Series) -> pd.Series:
+    """Return what puts periods in order: text as a reader does, week 2 before week 10."""
+    text = periods.dtype in (object, "str", "string")
+    return periods.map({p: k for k, p in enumerate(sorted(periods.unique(), key=natural_key))}) if text else periods
+
+
 def over_periods(table: pd.DataFrame, unit, period, columns, lag: int) -> dict[tuple, np.ndarray]:
     """Return (column, "") -> values, (units, periods), and those `lag` periods "before" and "after", where any is known."""
     periods = table[period].nunique()
     say.refuse_if(lag and periods < 2, "one_period", period=period)
     whole = isinstance(lag, (int, np.integer)) and not isinstance(lag, bool)
     say.refuse_if(not whole or lag not in range(periods), "no_lag", lag=lag, most=periods - 1)
-    wide = table.pivot(index=unit, columns=period, values=[*dict.fromkeys(columns)])
+    dated = table.assign(**{period: in_time(table[period])})
+    wide = dated.pivot(index=unit, columns=period, values=[*dict.fromkeys(columns)])
     known = np.any([wide[column].notna() for column in columns], axis=0)
     moves = [(column, at, by) for column in columns for at, by in (("", 0), ("before", lag), ("after", -lag))]
     return {(column, at): wide[column].shift(by, axis=1).where(known).to_numpy(float) for column, at, by in moves}
@@ -109,7 +115,7 @@ def standardised(s: dict, *keys) -> dict:
     known, found = ~np.any([np.isnan(s[key]) for key in keys], axis=0), {}
     for key in keys:
         seen = pd.Series(s[key][known])
-        say.refuse_if(not seen.std() > 0, "no_variance", name=" ".join(map(str, key)).strip())
+        say.refuse_if(seen.nunique() < 2 or not seen.std() > 0, "no_variance", name=" ".join(map(str, key)).strip())
         found[key] = np.where(known, (s[key] - seen.mean()) / seen.std(), np.nan)
     return found
 

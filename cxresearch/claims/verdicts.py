@@ -20,7 +20,7 @@ from cxresearch.findings import Check, Statement, ends, listing, words
 from cxresearch.inference.pooling import cronbach_alpha, feldt_interval
 from cxresearch.inference.shares import as_correlations, em_moments, residual_variances, shapley_parts, unpacked
 from cxresearch.survey import Survey, as_survey, as_table
-from cxresearch.survey.survey import rows_where
+from cxresearch.survey.survey import person_codes, rows_where
 
 say = words(__package__)
 
@@ -71,6 +71,12 @@ def share_of(survey: Survey, values: np.ndarray, what: str, confidence: float) -
     return *map(float, (share, *inference.wilson_interval(share, n, confidence))), len(sample), n
 
 
+def persons_in(survey: Survey, values: np.ndarray) -> int:
+    """Return how many persons values are known of, in rows with a weight."""
+    person = np.arange(len(values)) if survey.respondent is None else person_codes(survey.table[survey.respondent])
+    return len(np.unique(person[~np.isnan(values) & (survey.weights() > 0)]))
+
+
 def loyalty_ratios(
     customers, *, score, outcomes, loyal: float = 9, disloyal: float = 6, claimed: float | None = None,
     thresholds=(8, 9, 10), against=None, controls=(), behavioural: bool = False, confidence: float = 0.95,
@@ -78,6 +84,7 @@ def loyalty_ratios(
     """Return how many times as often loyal customers do something, under every definition of loyal.
 
     Koopman's interval on effective counts p (1 - p) / SE^2 of the design. Holm over all rows, of "the ratio is 1".
+    Refused: an outcome not of 0 and 1, begun before the score, or that defines the groups; under 30 in a group.
 
     Parameters
     ----------
@@ -87,10 +94,6 @@ def loyalty_ratios(
     loyal, disloyal, claimed : float, customary groups, at or above and at or below; the ratio that is claimed
     thresholds, against : all definitions: at or above each threshold, against at or below each (None: all others)
     controls : columns held constant by a Poisson regression in the customary groups
-
-    Raises
-    ------
-    DataProblem : an outcome not of 0 and 1, begun before the score, or that defines the groups; under 30 in a group.
 
     Examples
     --------
@@ -105,7 +108,7 @@ def loyalty_ratios(
     require_columns(table := survey.table, score, *controls, where="customers")
     marks = np.where(survey.weights() > 0, numbers(table, score), np.nan)
     did = _outcomes(survey, marks, score, outcomes, behavioural)
-    rows, asked, least = [], 0, max(LEAST, survey.min_base)
+    rows, asked, floor = [], 0, survey.min_base
     against = (disloyal, disloyal // 2, None) if against is None else against
     for outcome, y in did.items():
         definitions = {}  # of those that select the same people, the first
@@ -117,9 +120,9 @@ def loyalty_ratios(
             definitions.setdefault(tuple(np.isnan(group).tobytes() for group in groups), row)
         asked += len(definitions)
         for row, groups in definitions.values():
-            if min(np.sum(~np.isnan(group)) for group in groups) >= least:
+            if all(np.sum(~np.isnan(g)) >= max(LEAST, floor) and persons_in(survey, g) >= floor for g in groups):
                 rows.append(row | _ratio(survey, groups, claimed or np.nan, confidence))
-    say.refuse_if(not rows, "few_loyal", score=score, least=least)
+    say.refuse_if(not rows, "few_loyal", score=score, least=max(LEAST, floor))
     found, (main, y) = pd.DataFrame(rows), next(iter(did.items()))
     found["p_adjusted"] = inference.adjusted_p_values(found["p_value"], correction="holm")
     clear, k, seen = found["p_adjusted"] < 1 - confidence, len(found), found[found["estimate"].notna()]
@@ -160,7 +163,8 @@ def _outcomes(survey: Survey, marks, score, outcomes, behavioural) -> dict[str, 
         circle = (outcome == score or not behavioural) and len(by) == 2 and by["min"][1.0] > by["max"][0.0]
         say.refuse_if(circle, "without_a_miss", score=score, outcome=outcome)
         if isinstance(outcomes, Mapping) and survey.asked_at:
-            late = (pd.to_datetime(survey.table[survey.asked_at]) > pd.Timestamp(outcomes[outcome])).to_numpy()
+            when = pd.to_datetime(survey.table[survey.asked_at]).dt.tz_localize(None)  # as the clock showed it
+            late = (when > pd.Timestamp(outcomes[outcome])).to_numpy()
             say.refuse_if(late.any(), "late", outcome=outcome, day=outcomes[outcome], n=late.sum(), row=late.argmax())
     return did
 
@@ -196,13 +200,14 @@ def _figure(finding, ax=None):
 
 def _adjusted(table, marks, y, controls, loyal, disloyal, confidence) -> tuple[object, dict]:
     """Return the Poisson fit of the customary groups, its ratio with interval, and its E-value (Zou 2004)."""
-    import statsmodels.api as sm
+    from statsmodels.genmod.generalized_linear_model import GLM, families
+    from statsmodels.tools import add_constant
 
-    rows = (marks >= loyal) | (marks <= disloyal)
-    part = table.assign(loyal=(marks >= loyal).astype(float), happened=y)[rows].dropna(subset=["happened", *controls])
-    X = pd.get_dummies(part[["loyal", *controls]], drop_first=True).astype(float)
-    fit = sm.GLM(part["happened"], sm.add_constant(X), family=sm.families.Poisson()).fit(cov_type="HC1")
-    ratio = np.exp(inference.t_interval(fit.params["loyal"], fit.bse["loyal"], np.inf, confidence)[:3])
+    rows = ((marks >= loyal) | (marks <= disloyal)) & ~np.isnan(y) & table[[*controls]].notna().all(axis=1).to_numpy()
+    X = pd.get_dummies(table.loc[rows, [*controls]], drop_first=True).astype(float)
+    X.insert(0, "loyal", (marks[rows] >= loyal).astype(float), allow_duplicates=True)  # a control may be called so, too
+    fit = GLM(y[rows], add_constant(X, prepend=False), family=families.Poisson()).fit(cov_type="HC1")
+    ratio = np.exp(inference.t_interval(fit.params.iloc[0], fit.bse.iloc[0], np.inf, confidence)[:3])
     return fit, ends("adjusted_ratio", *ratio) | {"e_value": inference.e_value(ratio[0])}
 
 
@@ -210,6 +215,7 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
     """Return whether own customers state what is quoted of others.
 
     Wilson's interval on the design's effective base, Newcombe's of the difference. Lower or higher: Holm over items.
+    Refused: a quoted share outside 0-1, an item that is not 0 and 1 and has no threshold, no item.
 
     Parameters
     ----------
@@ -218,10 +224,6 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
     quoted : mapping column or role -> share, 0-1; by default `published_claims`, by roles
     quoted_n : int, how many were asked for the quoted shares; None takes these as exact
     equivalence : float, 0-1: met where the interval of the difference lies within this
-
-    Raises
-    ------
-    DataProblem : a quoted share outside 0-1, an item that is not 0 and 1 and has no threshold, no item.
 
     Examples
     --------
@@ -272,15 +274,12 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
     """Return whether the same persons did what they said.
 
     Paired difference of shares, its error by the design; p is McNemar's (without correction) in a simple sample.
+    Refused: fewer than 30 persons, or than the floor, known in both.
 
     Parameters
     ----------
     customers : Survey or DataFrame
     said, did : columns of 0 and 1, conditions, or days such as ``until`` (it happened where one stands)
-
-    Raises
-    ------
-    DataProblem : fewer than 30 persons, or than the floor, are known in both.
 
     Examples
     --------
@@ -303,8 +302,9 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
     row = ends("estimate", *span) | {"p_value": (p := 2 * stats.norm.sf(abs(z)))}
     row |= {"said": sample.means(a[sample.rows])[0], "did": sample.means(b[sample.rows])[0], "n": len(sample)}
     parts = [np.where(answered & (a == value), b, np.nan) for value in (1, 0)]
-    shown = [np.sum(~np.isnan(part)) >= survey.min_base for part in parts]
-    parts = [share_of(survey, part, said, confidence) if on else [np.nan] * 3 for part, on in zip(parts, shown)]
+    base = [persons_in(survey, part) for part in parts]
+    few = any(0 < n < survey.min_base for n in base)  # of both, since one alone would tell the other
+    parts = [[np.nan] * 3 if few or not n else share_of(survey, part, said, confidence) for part, n in zip(parts, base)]
     (meant, low, high, *_), (others, *_) = parts
     known = row | ends("of_said", meant, low, high) | {"of_others": others}
     summary = {"n": len(sample), "n_effective": sample.n_effective, "did_if_said": meant, "did_if_not": others}
@@ -325,6 +325,7 @@ def weigh_myths(
 
     Parts of R² by LMG (answers missing at random, EM), bootstrapped; shares Wilson on the design's base; alpha Feldt;
     R² added in ten folds. All intervals hold together (Bonferroni over those tested); verdicts rest on them.
+    Refused: an unknown kind, a column that is not there, fewer than 100 answers to the outcome.
 
     Parameters
     ----------
@@ -333,10 +334,6 @@ def weigh_myths(
     kinds : mapping driver -> service, product, price, digital, personal or emotion
     customers : Table or DataFrame of all customers, with a column ``customer``, optional
     owners : mapping driver -> department that answers for it, optional
-
-    Raises
-    ------
-    DataProblem : an unknown kind, a column that is not there, fewer than 100 answers to the outcome.
 
     Examples
     --------
@@ -367,7 +364,7 @@ def weigh_myths(
         enough = np.isfinite(poor).sum() >= max(LEAST, survey.min_base)
         tests["product"] = partial(share_of, survey, poor, products[0]) if enough else say["few products"]
     tests["silent"] = say["no customers"]
-    if everyone is not None and "customer" in everyone and "customer" in survey.table:
+    if everyone is not None and len(everyone) >= survey.min_base and "customer" in {*everyone} & {*survey.table}:
         silent = ~everyone["customer"].isin(survey.table["customer"]).to_numpy()
         tests["silent"] = partial(share_of, Survey(everyone), silent.astype(float), "customers")
     k, rows = sum(map(callable, tests.values())), []

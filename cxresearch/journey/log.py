@@ -59,8 +59,11 @@ class Log:
 
     def limit(self, until) -> int:
         """Return a moment given by hand, which is in the log's time zone unless it names one, as microseconds."""
-        when = pd.Timestamp(until)
-        when = when.tz_localize(self.zone) if when.tzinfo is None or self.zone is None else when
+        try:
+            when = pd.Timestamp(until)
+            when = when.tz_localize(self.zone) if when.tzinfo is None or self.zone is None else when
+        except ValueError:  # no date, or an hour that the clock skips or shows twice
+            say.refuse_if(True, "no_until", until=until)
         return int(when.to_numpy().astype("datetime64[us]").astype(np.int64))
 
     def said_yes(self, name: str) -> np.ndarray:
@@ -105,7 +108,7 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
         require_one_id_type(table, key)
     code = table.groupby(keys, sort=False).ngroup().fillna(-1).to_numpy(dtype=np.int32)
     moment, zone = moments_of(table[time])
-    rank = np.zeros(len(table), dtype=np.int8) if order is None else np.nan_to_num(numbers_of(table, order), nan=np.inf)
+    rank = np.zeros(len(table), dtype=np.int8) if order is None else numbers_of(table, order, places=True)
     at = np.flatnonzero((code >= 0) & (moment > UNKNOWN)).astype(np.int32)
     say.refuse_if(not at.size, "nothing_known", keys=" and ".join(keys), time=time)
     at, lost = at[places_of(code[at], moment[at], rank[at])], len(table) - len(at)
@@ -170,10 +173,11 @@ def moments_of(column: pd.Series) -> tuple[np.ndarray, object]:
     return times.to_numpy(dtype="datetime64[us]").astype(np.int64), times.dt.tz
 
 
-def numbers_of(table: pd.DataFrame, column: str) -> np.ndarray:
-    """Return a column of numbers as floats, missing where there is none; refuse text."""
+def numbers_of(table: pd.DataFrame, column: str, *, places: bool = False) -> np.ndarray:
+    """Return numbers as floats, missing where there is none, or as places, those the last; refuse text."""
     values = pd.to_numeric(table[column], errors="coerce")
     refuse_any(values.isna() & table[column].notna(), "no_number", table[column])
+    values = values.rank(method="dense", na_option="bottom") if places else values
     return values.to_numpy(dtype=float, na_value=np.nan)
 
 

@@ -64,14 +64,15 @@ def journey_coverage(
     strangers = survey and len(pairs) and not log.table[customer].isin(survey.table[customer]).any()
     say.refuse_if(strangers, "no_match", customer=customer)
     whole, table = log.shares({"measured": seen}, [touchpoint], np.arange(total), confidence)
+    say.refuse_if(np.isnan(whole["n"]), "few_customers", floor=log.source.min_base)
     table, hidden = table.rename(columns={"group": "term"}).drop(columns="measured"), int(table["n"].isna().sum())
     unmet = declared.loc[~declared["term"].isin(table["term"]), ["term"]].assign(n=0)
     table = pd.concat([table, unmet]).merge(declared, how="left", on="term").fillna({"stage": "not stated"})
     table[["rating", "rating_share"]] = [rating_of(survey, item) for item in table["measured_by"]]
     order = digits.descending(table["n"], table["term"])
     table = table.assign(share=table["n"] / total).iloc[order].reset_index(drop=True)
-    blind = table[table["rating"].isna() & (table["n"] > 0)]
-    known = {**whole, "blind": blind["n"].sum() / total}
+    blind = table[table["rating"].isna() & (table["n"] != 0)]  # also those whose contacts are hidden
+    known = {**whole, "blind": blind["n"].sum(skipna=False) / total}
     known["names"] = listing(f'"{log.label(term)}"' for term in blind["term"][:3])
     check = Check("touchpoints with contacts that nothing measures", len(blind), "0", blind.empty, "info")
     summary = {"n": total, "n_effective": whole["n_effective"], "method": "Wilson, customers as clusters"}

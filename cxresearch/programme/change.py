@@ -243,6 +243,7 @@ def difference_in_differences(
     require_share("confidence", confidence)
     source, name, cells = read_panel(panel, outcome, unit, period, tuple(controls), every)
     staggered = isinstance(since, str) and since in getattr(getattr(panel, "table", panel), "columns", ())
+    say.refuse_if(staggered and len(controls), "no_controls", controls=listing(controls))
     start = None if staggered else start_in(cells, since)
     starts = starts_of(panel, cells, unit, treated, since, start)
     Y, W = (cells.pivot(index="unit", columns="t", values=c).to_numpy(dtype=float) for c in ("y", "weight"))

@@ -62,7 +62,7 @@ def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.
     """Return customers with `_id` and `since`, and who became one within the record; refuse a cut history."""
     say.refuse_if(since is None, "no_since")
     require_columns(survey.table, customer, since, where="customers")
-    joined = pd.to_datetime(survey.table[since], errors="coerce")
+    joined = pd.to_datetime(survey.table[since], errors="coerce").dt.tz_localize(None)  # as the clock showed them
     recent = joined.between(begin.normalize(), end, inclusive="left").to_numpy()
     record = dict(since=since, first=begin.date(), last=end.date(), latest=joined.max())
     say.refuse_if(not recent.any(), "nobody_new", **record)
@@ -152,6 +152,7 @@ def cohort_retention(
     begun = cells["cohort"].min() + pd.Timedelta(1, "ns") if since is None else moment("since", since)
     sizes = cells[cells["age"] == 0].set_index("cohort")["active"]
     stock, sizes = int(sizes[sizes.index < begun].sum()), sizes[sizes.index >= begun]
+    few = f"fewer than {floor}" if 0 < stock < floor else None
     ages = [(cohort, age) for cohort in sizes.index for age in range(1, elapsed(cohort, end, period))]
     say.refuse_if(not ages, "no_cohort", begun=begun.date(), period=period)
     table = pd.DataFrame(ages, columns=["cohort", "age"]).merge(cells, how="left", on=["cohort", "age"])
@@ -173,11 +174,13 @@ def cohort_retention(
     table["cohort"] = table["cohort"].dt.to_period(PERIODS[period]).astype(str)
     n, names, soon = int(kept["n"].sum()), table["cohort"][kept.index], again.iloc[min(1, len(again) - 1)]
     share = kept["active"].sum() / n
-    known = dict(first=names.iloc[0], last=names.iloc[-1], period=period, days=soon["days"], stock=stock)
+    known = dict(
+        first=names.iloc[0], last=names.iloc[-1], period=period, days=soon["days"], stock=few or number(stock, 0)
+    )
     known |= ends("share", share, *wilson_interval(share, n, confidence)) | ends("again", *soon[ENDS])
     summary = {"n": n, "method": "share active, Wilson interval"}
     question = "cohort_retention", "active customers", "cohort", table, summary
-    found = paid.checks | dict(stock=(stock, True, "info"), not_over=(str(end.date()), True, "info"))
+    found = paid.checks | dict(stock=(few or stock, True, "info"), not_over=(str(end.date()), True, "info"))
     more = dict(source=paid.events, found=found, further={"again": again}, figure=_matrix)
     return statement(["active", "active_more"], known, confidence, *question, **more)
 
@@ -193,12 +196,13 @@ def _spent(events, given, roles) -> tuple[pd.DataFrame, str]:
     wrong = sorted(set(roles.values()) - set(ROLES))
     say.refuse_if(wrong or not roles, "no_roles", known=", ".join(ROLES), found=wrong or "none")
     with relation(events, "costs", **given) as (rows, columns):
-        spent = rows.project("period, kind::VARCHAR AS kind, amount").df()
+        spent = rows.project(f"period, coalesce(kind::VARCHAR, '{say['no_kind_said']}') AS kind, amount").df()
     kinds, stray = sorted(set(spent["kind"])), sorted(set(roles) - set(spent["kind"]))
     say.refuse_if(stray, "no_kind", stray=", ".join(map(repr, stray)), kinds=", ".join(kinds))
-    text = spent["period"].astype(str).str.strip()
+    text = spent["period"].astype(str).str.strip().str.replace(r"^(\d{4})(\d\d)$", r"\1-\2", regex=True)
     length = "year" if text.str.fullmatch(r"\d{4}").all() else "quarter" if text.str.contains("Q").any() else "month"
-    at = pd.to_datetime(text, errors="coerce", format="mixed")
+    clear = ~text.str.match(r"\d{1,2}\D\d{1,2}\D")  # of 05/11/2024 nobody knows which is the month
+    at = pd.to_datetime(text.where(clear), errors="coerce", format="mixed")
     unread = ", ".join(map(repr, text[at.isna()][:1]))
     say.refuse_if(unread, "no_period", where=columns["period"], label=unread)
     return spent.assign(period=at.dt.to_period(PERIODS[length])), length
