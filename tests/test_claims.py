@@ -148,6 +148,16 @@ def test_controls_take_out_what_lies_behind_both():
     assert "With rich held constant 1.0" in found.sentence()
 
 
+def test_a_ratio_with_controls_is_weighted_as_one_without():
+    rng = np.random.default_rng(3)
+    table = customers(rng, 2000, ratio=2.0).assign(rich=rng.integers(0, 2, 2000), w=rng.integers(1, 4, 2000))
+    asked = dict(controls=["rich"], **RATIO)
+    weighted = cx.loyalty_ratios(cx.as_survey(table, weight="w"), **asked).glance().iloc[0]
+    repeated = cx.loyalty_ratios(table.loc[table.index.repeat(table["w"])], **asked).glance().iloc[0]
+    assert weighted["adjusted_ratio"] == pytest.approx(repeated["adjusted_ratio"], rel=1e-8)
+    assert weighted["adjusted_ratio_low"] < repeated["adjusted_ratio_low"]  # as many people as there are, no more
+
+
 def test_what_is_not_known_of_a_condition_is_missing_whatever_its_column_is_called():
     table = two_groups(36, 40, 16, 80).rename(columns={"again": "paid (EUR)"}).assign(more=1.0)
     table.loc[[0, 1, 119], "paid (EUR)"] = np.nan

@@ -129,7 +129,7 @@ def loyalty_ratios(
     above, below = int((clear & (found["conf_low"] > 1)).sum()), int((clear & (found["conf_high"] < 1)).sum())
     customary = (found["term"] == main) & (found["definition"] == f"{loyal:g} or more against at most {disloyal:g}")
     first = next(iter(found[customary].to_dict("records")), ends("estimate", np.nan, np.nan, np.nan))
-    fit, adjusted = _adjusted(table, marks, y, controls, loyal, disloyal, confidence) if controls else (None, {})
+    fit, adjusted = _adjusted(survey, marks, y, controls, loyal, disloyal, confidence) if controls else (None, {})
     lowest, highest = seen["estimate"].min(), seen["estimate"].max()
     keys = ["none" if seen.empty else "range" if highest >= 2 else "fine range", *(["circle"] if behavioural else [])]
     keys += ["open" if not above + below else "sure bare" if np.isnan(first["estimate"]) else "sure"]
@@ -198,15 +198,17 @@ def _figure(finding, ax=None):
     return ax
 
 
-def _adjusted(table, marks, y, controls, loyal, disloyal, confidence) -> tuple[object, dict]:
-    """Return the Poisson fit of the customary groups, its ratio with interval, and its E-value (Zou 2004)."""
+def _adjusted(survey, marks, y, controls, loyal, disloyal, confidence) -> tuple[object, dict]:
+    """Return the weighted Poisson fit of the customary groups, its ratio with interval, and its E-value (Zou 2004)."""
     from statsmodels.genmod.generalized_linear_model import GLM, families
     from statsmodels.tools import add_constant
 
+    table, weights = survey.table, survey.weights()
     rows = ((marks >= loyal) | (marks <= disloyal)) & ~np.isnan(y) & table[[*controls]].notna().all(axis=1).to_numpy()
     X = pd.get_dummies(table.loc[rows, [*controls]], drop_first=True).astype(float)
     X.insert(0, "loyal", (marks[rows] >= loyal).astype(float), allow_duplicates=True)  # a control may be called so, too
-    fit = GLM(y[rows], add_constant(X, prepend=False), family=families.Poisson()).fit(cov_type="HC1")
+    known = dict(family=families.Poisson(), var_weights=weights[rows] / weights[rows].mean())
+    fit = GLM(y[rows], add_constant(X, prepend=False), **known).fit(cov_type="HC1")
     ratio = np.exp(inference.t_interval(fit.params.iloc[0], fit.bse.iloc[0], np.inf, confidence)[:3])
     return fit, ends("adjusted_ratio", *ratio) | {"e_value": inference.e_value(ratio[0])}
 
