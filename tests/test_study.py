@@ -638,6 +638,14 @@ def five(folder, change=("", ""), **files):
     return study
 
 
+def test_of_two_scales_as_common_the_ratings_are_those_of_the_first_that_is_rated(tmp_path):
+    items = "recommend: {scale: [0, 10], role: nps}, b: {scale: [1, 5]}, c: {scale: [0, 10]}"
+    (tmp_path / "a.csv").write_text("id,recommend,b,c\n1,9,3,7\n", encoding="utf-8")
+    text = f"title: T\ntables: {{responses: {{source: a.csv, id: id, items: {{{items}}}}}}}\n"
+    (tmp_path / "study.yml").write_text(text, encoding="utf-8")
+    assert open_study(tmp_path).ratings == ["b"], "the scale of recommend is none of theirs until another item has it"
+
+
 def test_the_words_of_five_studies_reach_the_notebook(tmp_path):
     study = five(tmp_path)
     log = study.interactions.table

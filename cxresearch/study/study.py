@@ -415,7 +415,8 @@ class Study:
         """Items of the responses on their commonest scale without recommend: asked together, answered alike or not."""
         by_scale, others = defaultdict(list), {"nps", "demographic", "contact_rating"}
         for name, key, item in self._every_item:
-            by_scale[item.scale] += [key] * (name == "responses" and bool(item.scale) and others.isdisjoint(item.role))
+            if name == "responses" and item.scale and others.isdisjoint(item.role):
+                by_scale[item.scale].append(key)
         return max(by_scale.values(), key=len, default=[])
 
     def _items(self, role: str, table: str | None) -> list[str]:
