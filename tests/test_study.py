@@ -333,6 +333,16 @@ def test_advice_on_money_fits_what_was_found(tmp_path, cells, table, told):
         spend(tmp_path, cells, table).load_all()
 
 
+@pytest.mark.parametrize(("item", "table", "told"), [
+    ("{type: number, thousands: .}", "", "item x: decimal and thousands are both '.'"),
+    ("{type: number, decimal: ','}", "    thousands: ','\n", "item x: decimal and thousands are both ','"),
+    ("{}\n  customers: {source: a.csv, id: y, revenue: {column: x, thousands: .}}", "", "revenue: decimal and thousands"),
+])  # fmt: skip
+def test_one_sign_for_two_is_refused_of_a_column_too(tmp_path, item, table, told):
+    with pytest.raises(StudyProblem, match=re.escape(told)):
+        one_item(tmp_path, item, ["1,5" if "," in item else "1.5", "1"], table=table)
+
+
 NINES = "title: T\ntables:\n  responses:\n    source: a.csv\n{}    items:\n      rec: {{scale: [0, 10], role: nps, target: 40}}\n{}"
 RATED = '      "q*": {scale: [1, 5], role: driver}\n      q1:\n      q2: {missing: [9]}\n      q3: {role: control}\n'
 NINE = "rec,q1,q2,q3\n9,9,9,1\n10,1,5,9\n"

@@ -347,10 +347,12 @@ class Table(Section):
             "several sources": len(given) > 1,
             "database and query": (self.database is None) != (self.query is None),
             "age of an address": self.max_age and self.database and not database_file(self.database, Path()),
-            "one sign": self.thousands == self.decimal,
             "sources and wave": waves and self.wave is not None,
         }
-        complain(wrong, given=" and ".join(given), sign=repr(self.decimal))
+        complain(wrong, given=" and ".join(given))
+        for of, said in [("", self), *((f"{column.asked_by}: ", column.said) for column in self.declared())]:
+            sign, between = (getattr(said, key, None) or getattr(self, key) for key in ("decimal", "thousands"))
+            complain({"one sign": sign == between}, of=of, sign=repr(sign))
         for key in self.confirmed:
             complain({"confirmed": key not in keys}, key=repr(key), near=nearest(key, keys))
         self.items.update({key: item.coded(self.codes) for key, item in self.items.items()})
