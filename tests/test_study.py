@@ -343,6 +343,11 @@ def test_one_sign_for_two_is_refused_of_a_column_too(tmp_path, item, table, told
         one_item(tmp_path, item, ["1,5" if "," in item else "1.5", "1"], table=table)
 
 
+def test_a_number_too_large_to_be_held_is_no_number(tmp_path):
+    with pytest.raises(StudyProblem, match="x holds 2 values that are not numbers .'-1e400': 1, '1e400': 1"):
+        one_item(tmp_path, "{type: number}", ["1", "1e400", "-1e400"])
+
+
 NINES = "title: T\ntables:\n  responses:\n    source: a.csv\n{}    items:\n      rec: {{scale: [0, 10], role: nps, target: 40}}\n{}"
 RATED = '      "q*": {scale: [1, 5], role: driver}\n      q1:\n      q2: {missing: [9]}\n      q3: {role: control}\n'
 NINE = "rec,q1,q2,q3\n9,9,9,1\n10,1,5,9\n"

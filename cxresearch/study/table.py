@@ -51,10 +51,8 @@ def find_files(folder: Path, declared: StudyFile, document: Document) -> dict[st
         asked = {None: table.database} if base else table.files()
         found[name] = {w: [base] * base.is_file() if base else expand(folder / file) for w, file in asked.items()}
         for wave in (wave for wave, files in found[name].items() if not files):
-            place, at = (
-                base or folder / asked[wave],
-                ("database",) if base else ("sources", wave) if wave else ("source",),
-            )
+            at = ("database",) if base else ("sources", wave) if wave else ("source",)
+            place = base or folder / asked[wave]
             whys = {
                 "a pattern that no file matches": GLOB & set(place.name),
                 f"but there is no folder {place.parent.name!r}": not place.parent.is_dir(),
