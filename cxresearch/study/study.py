@@ -170,8 +170,7 @@ class Study:
 
     def waterfall(self, table: str) -> pd.DataFrame:
         """Return step, rows, removed and reason of a table: received, valid, deduplicated, (matched,) used."""
-        loaded = self._load(table)
-        return self._matched.get(table, loaded.waterfall).table()
+        return self._matched.get(table, self._load(table).waterfall).table()
 
     def survey_of(self, name: str, table: pd.DataFrame) -> Survey:
         """Return a table of the study as a survey: what the study file says of its design, items, waves and floor."""
