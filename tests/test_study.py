@@ -410,6 +410,11 @@ def test_a_time_format_that_says_no_day_is_refused_at_the_door(tmp_path, written
         one_item(tmp_path, f"{{type: date{', ' + at if where == 'item' else ''}}}", ["1"], table=f"    {at}\n" * (where == "table"))
 
 
+def test_a_date_that_is_day_first_is_so_in_a_table_with_another_format(tmp_path):
+    first = one_item(tmp_path, "{type: date, dayfirst: true}", ["03/04/2025"], table="    time_format: '%m/%d/%Y'\n")["x"]
+    assert first.tolist() == [pd.Timestamp("2025-04-03")]
+
+
 @pytest.mark.parametrize(("written", "cell", "when"), [
     ("%d.%m.%y", "03.02.25", "2025-02-03"), ("%Y%m", "202502", "2025-02-01"), ("%Y %j", "2025 034", "2025-02-03"),
     ("%a %d %b %Y", "Mon 03 Feb 2025", "2025-02-03"), ("%Y %U %w", "2025 05 1", "2025-02-03"), ("%G-W%V-%u", "2025-W06-1", "2025-02-03"),

@@ -435,8 +435,7 @@ class Study:
 
     @property
     def observed_until(self) -> str:
-        """First day (ISO) that behaviour must not reach into: the start of the revenue window, which behaviour may be
-        compared on, or else the day after the last payment."""
+        """First day (ISO) that behaviour must not reach: of the revenue window, or else the one after the last payment."""
         start = self.revenue_window[0]
         return start or str((self._load("transactions").table["time"].max() + pd.Timedelta(days=1)).date())
 
