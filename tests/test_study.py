@@ -658,6 +658,16 @@ def five(folder, change=("", ""), **files):
     return study
 
 
+def test_files_of_one_name_in_two_folders_are_both_told(tmp_path):
+    for year, rows in {"2023": "1\n2\n", "2024": "3\n"}.items():
+        (tmp_path / year).mkdir()
+        (tmp_path / year / "a.csv").write_text("id\n" + rows, encoding="utf-8")
+    text = "title: T\ntables: {responses: {sources: {2023: 2023/a.csv, 2024: 2024/a.csv}, id: id}}\n"
+    (tmp_path / "study.yml").write_text(text, encoding="utf-8")
+    received = open_study(tmp_path).waterfall("responses").iloc[0]
+    assert received[["rows", "reason"]].tolist() == [3, "a.csv: 2 rows; a.csv: 1 rows"]
+
+
 def test_of_two_scales_as_common_the_ratings_are_those_of_the_first_that_is_rated(tmp_path):
     items = "recommend: {scale: [0, 10], role: nps}, b: {scale: [1, 5]}, c: {scale: [0, 10]}"
     (tmp_path / "a.csv").write_text("id,recommend,b,c\n1,9,3,7\n", encoding="utf-8")

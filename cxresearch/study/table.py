@@ -85,7 +85,7 @@ def load_table(
             raw = read_table(path, wanted=wanted, reading=reading)
         else:
             raw = read_query(table.database, table.query, folder=folder, name=name, wanted=wanted)
-        told[file] = ", ".join([f"{file}: {len(raw.frame)} rows", *raw.notes])
+        told[path] = ", ".join([f"{file}: {len(raw.frame)} rows", *raw.notes])
         frames.append(made.frame(raw, file, wave))
     refuse(made.problems or made.match_nothing(min_base))
     whole = pd.concat(frames, keys=range(len(frames)))
