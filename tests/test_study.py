@@ -335,12 +335,18 @@ def test_advice_on_money_fits_what_was_found(tmp_path, cells, table, told):
 
 @pytest.mark.parametrize(("item", "table", "told"), [
     ("{type: number, thousands: .}", "", "item x: decimal and thousands are both '.'"),
-    ("{type: number, decimal: ','}", "    thousands: ','\n", "item x: decimal and thousands are both ','"),
+    ("{type: number, thousands: ','}", "    decimal: ','\n", "item x: decimal and thousands are both ','"),
     ("{}\n  customers: {source: a.csv, id: y, revenue: {column: x, thousands: .}}", "", "revenue: decimal and thousands"),
 ])  # fmt: skip
 def test_one_sign_for_two_is_refused_of_a_column_too(tmp_path, item, table, told):
     with pytest.raises(StudyProblem, match=re.escape(told)):
         one_item(tmp_path, item, ["1,5" if "," in item else "1.5", "1"], table=table)
+
+
+@pytest.mark.parametrize(("sign", "table"), [(",", "    thousands: ','\n"), (".", "    decimal: ','\n    thousands: .\n")])
+def test_the_decimal_sign_of_an_item_is_not_its_table_s_thousands(tmp_path, sign, table):
+    cells = [f"1{sign}5", f"2{sign}250", "3"]
+    assert one_item(tmp_path, f"{{type: number, decimal: '{sign}'}}", cells, table=table)["x"].tolist() == [1.5, 2.25, 3]
 
 
 def test_a_number_too_large_to_be_held_is_no_number(tmp_path):

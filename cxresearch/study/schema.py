@@ -352,8 +352,8 @@ class Table(Section):
         }
         complain(wrong, given=" and ".join(given))
         for of, said in [("", self), *((f"{column.asked_by}: ", column.said) for column in self.declared())]:
-            sign, between = (getattr(said, key, None) or getattr(self, key) for key in ("decimal", "thousands"))
-            complain({"one sign": sign == between}, of=of, sign=repr(sign))
+            sign = getattr(said, "decimal", None) or self.decimal
+            complain({"one sign": getattr(said, "thousands", None) == sign}, of=of, sign=repr(sign))
         for key in self.confirmed:
             complain({"confirmed": key not in keys}, key=repr(key), near=nearest(key, keys))
         self.items.update({key: item.coded(self.codes) for key, item in self.items.items()})

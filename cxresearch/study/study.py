@@ -419,8 +419,7 @@ class Study:
         return max(by_scale.values(), key=len, default=[])
 
     def _items(self, role: str, table: str | None) -> list[str]:
-        found = (key for name, key, item in self._every_item if role in item.role and table in (None, name))
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(k for name, k, i in self._every_item if role in i.role and table in (None, name)))
 
     @property
     def codebook(self) -> pd.DataFrame:

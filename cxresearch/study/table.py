@@ -128,7 +128,8 @@ class Checked:
             at = column.header(wave)
             stored = self.raw[at] if at is not None else pd.Series(np.nan, index=self.raw.index)
             own = {key: getattr(column.said, key, None) for key in Writing._fields}
-            own |= {"time_format": ""} if own["dayfirst"] and not own["time_format"] else {}  # not that of the table
+            own |= {"time_format": ""} if own["dayfirst"] and not own["time_format"] else {}  # its own word wins
+            own |= {"thousands": ""} if not own["thousands"] and own["decimal"] == self.table.thousands else {}
             writing = Writing(**{key: getattr(self.table, key) if said is None else said for key, said in own.items()})
             read = self._item if column.kind == "item" else self._read
             try:
