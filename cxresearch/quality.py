@@ -43,12 +43,12 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
         raise DataProblem("response_quality needs at least one item; found none")
     require_columns(table, *items, *ratings, where="responses")
     require_base(len(table), min_base=min_base, what="response quality")
-    found, rated = _item_table(table, items), table[ratings]
+    found, rated = _item_table(table, items), table[ratings].astype(float)
     one = digits.at_most(rated.max(axis=1), rated.min(axis=1))  # not nunique, which looks at rows one by one
     rows = pd.DataFrame({"n_given": rated.notna().sum(axis=1), "share_straight": one.astype(float)})
     some, many = (rows[rows["n_given"] >= least] for least in (FEWEST, MANY))
     straight = some.groupby("n_given")["share_straight"].agg(n="size", share_straight="mean").reset_index()
-    p = pd.Series(rated.to_numpy(dtype=float).ravel()).value_counts(normalize=True).to_numpy()
+    p = pd.Series(rated.to_numpy().ravel()).value_counts(normalize=True).to_numpy()
     straight["share_by_chance"] = [float(np.sum(p**k)) for k in straight["n_given"]]
     further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("n_given",))}
     if wave is not None:
@@ -90,8 +90,9 @@ def _bars(finding: Statement, ax):
 
 def _item_table(responses: pd.DataFrame, items: Sequence[str], **wave) -> pd.DataFrame:
     answered = responses[items].notna().to_numpy()
-    asked = [responses.get(f"{item}_met", pd.Series(True, responses.index)).to_numpy(dtype=bool) for item in items]
-    met, columns = np.column_stack(asked), {"term": items, **wave, "n": len(responses)}
+    never = [responses.get(f"{i}_met", pd.Series(True, responses.index)).eq(False) for i in items]  # missing is none
+    met = ~np.column_stack([column.to_numpy(dtype=bool, na_value=False) for column in never])
+    columns = {"term": items, **wave, "n": len(responses)}
     counts = dict(n_answered=answered.sum(axis=0), share_answered=answered.mean(axis=0))
     left_out = dict(share_skipped=(met & ~answered).mean(axis=0), share_not_met=(~met & ~answered).mean(axis=0))
     return pd.DataFrame(columns | counts | left_out)

@@ -71,6 +71,9 @@ def test_what_is_wrong_in_a_study_file_is_told_with_its_line(tmp_path, old, new,
      "employees, costs"),
     ("title: T\ntables:\n  responses:\n  costs: ~\n", "study.yml, line 2: tables: needs at least one of responses, customers, "
      "transactions, interactions, employees, costs"),
+    ("title: T\ntables: {responses: {sources: {}, id: a}}\n", "study.yml, line 2: tables.responses: needs 'source' or 'sources', one of the two"),
+    ("title: T\ntables: {responses: {source: a.csv}}\n", "study.yml, line 2: tables.responses: names no column of the file; declare id, wave, "
+     "weight, ... or items"),
     ("", "study.yml holds no keys; a study needs at least title and tables"),
     ("- a\n", "study.yml holds no keys; a study needs at least title and tables"),
     ("title: caf\xe9\n".encode("latin-1"), "study.yml is not UTF-8: byte 0xe9 at position 10; save it as UTF-8"),

@@ -28,6 +28,16 @@ def test_skipped_and_not_applicable_are_counted_apart(answers):
     assert table[["share_answered", "share_skipped", "share_not_met"]].sum(axis=1).tolist() == pytest.approx([1] * 3)
 
 
+@pytest.mark.parametrize("unknown", ["boolean", object])
+def test_a_missing_companion_is_no_never_met_and_nullable_ratings_are_read(answers, unknown):
+    answers["b_met"] = pd.Series([False] * 4 + [None] + [True] * 5, dtype=unknown)
+    answers["a"] = answers["a"].astype("Int64")
+    finding = cx.response_quality(answers, items=["a", "b", "c"], ratings=["a", "b", "c"])
+    shares = finding.tidy().set_index("term")[["share_answered", "share_skipped", "share_not_met"]]
+    assert shares.loc["b"].tolist() == [0.5, 0.1, 0.4] and shares.loc["a"].tolist() == [0.8, 0.2, 0.0]
+    assert finding.glance()["n_rated"].item() == 3
+
+
 def test_straight_lining_is_judged_by_how_many_items_were_rated():
     rng = np.random.default_rng(1)
     rows = pd.DataFrame(rng.integers(1, 8, (400, 6)), columns=list("abcdef")).astype(float)

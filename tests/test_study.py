@@ -333,6 +333,27 @@ def test_advice_on_money_fits_what_was_found(tmp_path, cells, table, told):
         spend(tmp_path, cells, table).load_all()
 
 
+@pytest.mark.parametrize(("item", "table", "told"), [
+    ("{type: number, thousands: .}", "", "item x: decimal and thousands are both '.'"),
+    ("{type: number, thousands: ','}", "    decimal: ','\n", "item x: decimal and thousands are both ','"),
+    ("{}\n  customers: {source: a.csv, id: y, revenue: {column: x, thousands: .}}", "", "revenue: decimal and thousands"),
+])  # fmt: skip
+def test_one_sign_for_two_is_refused_of_a_column_too(tmp_path, item, table, told):
+    with pytest.raises(StudyProblem, match=re.escape(told)):
+        one_item(tmp_path, item, ["1,5" if "," in item else "1.5", "1"], table=table)
+
+
+@pytest.mark.parametrize(("sign", "table"), [(",", "    thousands: ','\n"), (".", "    decimal: ','\n    thousands: .\n")])
+def test_the_decimal_sign_of_an_item_is_not_its_table_s_thousands(tmp_path, sign, table):
+    cells = [f"1{sign}5", f"2{sign}250", "3"]
+    assert one_item(tmp_path, f"{{type: number, decimal: '{sign}'}}", cells, table=table)["x"].tolist() == [1.5, 2.25, 3]
+
+
+def test_a_number_too_large_to_be_held_is_no_number(tmp_path):
+    with pytest.raises(StudyProblem, match="x holds 2 values that are not numbers .'-1e400': 1, '1e400': 1"):
+        one_item(tmp_path, "{type: number}", ["1", "1e400", "-1e400"])
+
+
 NINES = "title: T\ntables:\n  responses:\n    source: a.csv\n{}    items:\n      rec: {{scale: [0, 10], role: nps, target: 40}}\n{}"
 RATED = '      "q*": {scale: [1, 5], role: driver}\n      q1:\n      q2: {missing: [9]}\n      q3: {role: control}\n'
 NINE = "rec,q1,q2,q3\n9,9,9,1\n10,1,5,9\n"
@@ -393,6 +414,11 @@ def test_a_time_format_that_says_no_day_is_refused_at_the_door(tmp_path, written
     at = f"time_format: '{written}'"
     with pytest.raises(StudyProblem, match=re.escape(f"time_format: {written!r} must say when, each part once: a year (%Y")):
         one_item(tmp_path, f"{{type: date{', ' + at if where == 'item' else ''}}}", ["1"], table=f"    {at}\n" * (where == "table"))
+
+
+def test_a_date_that_is_day_first_is_so_in_a_table_with_another_format(tmp_path):
+    first = one_item(tmp_path, "{type: date, dayfirst: true}", ["03/04/2025"], table="    time_format: '%m/%d/%Y'\n")["x"]
+    assert first.tolist() == [pd.Timestamp("2025-04-03")]
 
 
 @pytest.mark.parametrize(("written", "cell", "when"), [
@@ -636,6 +662,24 @@ def five(folder, change=("", ""), **files):
     study = open_study(folder)
     study.load_all()
     return study
+
+
+def test_files_of_one_name_in_two_folders_are_both_told(tmp_path):
+    for year, rows in {"2023": "1\n2\n", "2024": "3\n"}.items():
+        (tmp_path / year).mkdir()
+        (tmp_path / year / "a.csv").write_text("id\n" + rows, encoding="utf-8")
+    text = "title: T\ntables: {responses: {sources: {2023: 2023/a.csv, 2024: 2024/a.csv}, id: id}}\n"
+    (tmp_path / "study.yml").write_text(text, encoding="utf-8")
+    received = open_study(tmp_path).waterfall("responses").iloc[0]
+    assert received[["rows", "reason"]].tolist() == [3, "a.csv: 2 rows; a.csv: 1 rows"]
+
+
+def test_of_two_scales_as_common_the_ratings_are_those_of_the_first_that_is_rated(tmp_path):
+    items = "recommend: {scale: [0, 10], role: nps}, b: {scale: [1, 5]}, c: {scale: [0, 10]}"
+    (tmp_path / "a.csv").write_text("id,recommend,b,c\n1,9,3,7\n", encoding="utf-8")
+    text = f"title: T\ntables: {{responses: {{source: a.csv, id: id, items: {{{items}}}}}}}\n"
+    (tmp_path / "study.yml").write_text(text, encoding="utf-8")
+    assert open_study(tmp_path).ratings == ["b"], "the scale of recommend is none of theirs until another item has it"
 
 
 def test_the_words_of_five_studies_reach_the_notebook(tmp_path):

@@ -107,6 +107,18 @@ def test_a_text_keeps_its_decimals_and_is_another_group_than_the_number_without(
     assert {cell.only[0][1]: cell.rows for cell in cells_of(open_study(study), ["plan"])} == {"2": 2, "3.5": 1}
 
 
+def test_a_column_that_is_blank_throughout_is_nobody_s_group(study):
+    study.with_name("answers.csv").write_text("id,wave,who,recommend,market\n1,2024,a,9,\n2,2024,b,3,\n", encoding="utf-8")
+    with pytest.raises(StudyProblem, match="--each market: none of 0 values"):
+        cells_of(open_study(study), ["market"])
+    with pytest.raises(TooFewRespondents, match="the part asked for by market has fewer than 1 people"):
+        open_study(f"{study}?market=North").read("responses")
+    programme = "programme: {from: 2025-01-01, unit: market, treated: [North]}\n"
+    study.write_text(STUDY + programme, encoding="utf-8")
+    with pytest.raises(StudyProblem, match="programme.treated names 'North', which no row of responses holds; they hold no"):
+        open_study(study).read("responses")
+
+
 def test_a_value_with_every_kind_of_sign_finds_its_rows(study):
     only = (("market", "O'Neill & Sons/Łódź?"),)
     assert len(open_study(reference_to(study, only)).responses) == 1

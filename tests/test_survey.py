@@ -163,6 +163,8 @@ def test_waves_that_are_days_are_in_their_order_or_as_declared(declared):
 def test_an_ordered_categorical_declares_and_sources_speak_last():
     told = pd.Series(pd.Categorical(["b", "a"], categories=["b", "a"], ordered=True), name="wave")
     assert wave_order(told) == ("b", "a")
+    days = pd.Series(pd.Categorical(pd.to_datetime(["2024-02-01", "2024-01-01"]), ordered=True), name="wave")
+    assert wave_order(days) == tuple(pd.to_datetime(["2024-01-01", "2024-02-01"]))
     assert wave_order(pd.Series(["x", "y"], name="wave"), sources=["y", "x"]) == ("y", "x")
     assert wave_order(pd.Series(["2024", "2023"], name="wave"), sources=["2024", "2023"]) == ("2023", "2024")
 

@@ -63,7 +63,8 @@ class Writing(NamedTuple):
         plain = text.where(text.str.fullmatch(self.number).astype(bool))
         if self.thousands:
             plain = plain.str.replace(THOUSANDS[self.thousands], "", regex=True)
-        return pd.to_numeric(plain.str.replace(self.decimal, ".", regex=False), errors="coerce").astype(float)
+        found = pd.to_numeric(plain.str.replace(self.decimal, ".", regex=False), errors="coerce").astype(float)
+        return found.where(np.isfinite(found))  # 1e400 is more than can be held
 
 
 PLAIN = Writing()
@@ -126,10 +127,8 @@ class Cells:
     @cached_property
     def numbers(self) -> pd.Series:
         """As floats, NaN where they are none."""
-        if not self.is_numeric:
-            return pd.Series(digits.whole(self.writing.parsed(self.text)))
-        found = pd.Series(digits.whole(self.values.to_numpy(dtype=float, na_value=np.nan)))
-        return found.where(np.isfinite(found))
+        found = self.values.to_numpy(float, na_value=np.nan) if self.is_numeric else self.writing.parsed(self.text)
+        return pd.Series(digits.whole(np.where(np.isfinite(found), found, np.nan)))
 
     def coded(self, codes: Iterable[str]) -> pd.Series:
         """Return which are one of `codes`: equal as a number, or exactly as text."""

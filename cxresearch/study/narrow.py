@@ -46,7 +46,7 @@ def as_words(column: pd.Series) -> pd.Series:
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         column = column.astype(object).map(lambda at: at.date() if at == at.normalize() else at, na_action="ignore")
     cells = Cells(column)
-    floats = [isinstance(value, float) for value in cells.values]  # text stays as it is
+    floats = pd.Series([isinstance(value, float) for value in cells.values], dtype=bool)  # text stays as it is
     return cells.rows(cells.text.where(cells.text != "").mask(floats, cells.text.str.removesuffix(".0")))
 
 

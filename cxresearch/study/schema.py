@@ -339,7 +339,7 @@ class Table(Section):
 
     @model_validator(mode="after")
     def _agrees(self):
-        given = [key for key in ("source", "sources", "database") if getattr(self, key, None) is not None]
+        given = [key for key in ("source", "sources", "database") if getattr(self, key, None)]
         keys = [field.alias or name for name, field in type(self).model_fields.items()]
         waves = getattr(self, "sources", None) or {}
         wrong = {
@@ -347,10 +347,13 @@ class Table(Section):
             "several sources": len(given) > 1,
             "database and query": (self.database is None) != (self.query is None),
             "age of an address": self.max_age and self.database and not database_file(self.database, Path()),
-            "one sign": self.thousands == self.decimal,
             "sources and wave": waves and self.wave is not None,
+            "no column at all": not self.declared(),
         }
-        complain(wrong, given=" and ".join(given), sign=repr(self.decimal))
+        complain(wrong, given=" and ".join(given))
+        for of, said in [("", self), *((f"{column.asked_by}: ", column.said) for column in self.declared())]:
+            sign = getattr(said, "decimal", None) or self.decimal
+            complain({"one sign": getattr(said, "thousands", None) == sign}, of=of, sign=repr(sign))
         for key in self.confirmed:
             complain({"confirmed": key not in keys}, key=repr(key), near=nearest(key, keys))
         self.items.update({key: item.coded(self.codes) for key, item in self.items.items()})

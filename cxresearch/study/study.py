@@ -170,8 +170,7 @@ class Study:
 
     def waterfall(self, table: str) -> pd.DataFrame:
         """Return step, rows, removed and reason of a table: received, valid, deduplicated, (matched,) used."""
-        loaded = self._load(table)
-        return self._matched.get(table, loaded.waterfall).table()
+        return self._matched.get(table, self._load(table).waterfall).table()
 
     def survey_of(self, name: str, table: pd.DataFrame) -> Survey:
         """Return a table of the study as a survey: what the study file says of its design, items, waves and floor."""
@@ -415,12 +414,12 @@ class Study:
         """Items of the responses on their commonest scale without recommend: asked together, answered alike or not."""
         by_scale, others = defaultdict(list), {"nps", "demographic", "contact_rating"}
         for name, key, item in self._every_item:
-            by_scale[item.scale] += [key] * (name == "responses" and bool(item.scale) and others.isdisjoint(item.role))
+            if name == "responses" and item.scale and others.isdisjoint(item.role):
+                by_scale[item.scale].append(key)
         return max(by_scale.values(), key=len, default=[])
 
     def _items(self, role: str, table: str | None) -> list[str]:
-        found = (key for name, key, item in self._every_item if role in item.role and table in (None, name))
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(k for name, k, i in self._every_item if role in i.role and table in (None, name)))
 
     @property
     def codebook(self) -> pd.DataFrame:
@@ -435,8 +434,7 @@ class Study:
 
     @property
     def observed_until(self) -> str:
-        """First day (ISO) that behaviour must not reach into: the start of the revenue window, which behaviour may be
-        compared on, or else the day after the last payment."""
+        """First day (ISO) that behaviour must not reach: of the revenue window, or else the one after the last payment."""
         start = self.revenue_window[0]
         return start or str((self._load("transactions").table["time"].max() + pd.Timedelta(days=1)).date())
 

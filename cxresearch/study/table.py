@@ -51,10 +51,8 @@ def find_files(folder: Path, declared: StudyFile, document: Document) -> dict[st
         asked = {None: table.database} if base else table.files()
         found[name] = {w: [base] * base.is_file() if base else expand(folder / file) for w, file in asked.items()}
         for wave in (wave for wave, files in found[name].items() if not files):
-            place, at = (
-                base or folder / asked[wave],
-                ("database",) if base else ("sources", wave) if wave else ("source",),
-            )
+            at = ("database",) if base else ("sources", wave) if wave else ("source",)
+            place = base or folder / asked[wave]
             whys = {
                 "a pattern that no file matches": GLOB & set(place.name),
                 f"but there is no folder {place.parent.name!r}": not place.parent.is_dir(),
@@ -87,7 +85,7 @@ def load_table(
             raw = read_table(path, wanted=wanted, reading=reading)
         else:
             raw = read_query(table.database, table.query, folder=folder, name=name, wanted=wanted)
-        told[file] = ", ".join([f"{file}: {len(raw.frame)} rows", *raw.notes])
+        told[path] = ", ".join([f"{file}: {len(raw.frame)} rows", *raw.notes])
         frames.append(made.frame(raw, file, wave))
     refuse(made.problems or made.match_nothing(min_base))
     whole = pd.concat(frames, keys=range(len(frames)))
@@ -130,6 +128,8 @@ class Checked:
             at = column.header(wave)
             stored = self.raw[at] if at is not None else pd.Series(np.nan, index=self.raw.index)
             own = {key: getattr(column.said, key, None) for key in Writing._fields}
+            own |= {"time_format": ""} if own["dayfirst"] and not own["time_format"] else {}  # its own word wins
+            own |= {"thousands": ""} if not own["thousands"] and own["decimal"] == self.table.thousands else {}
             writing = Writing(**{key: getattr(self.table, key) if said is None else said for key, said in own.items()})
             read = self._item if column.kind == "item" else self._read
             try:

@@ -71,8 +71,8 @@ def wave_order(
     their `dates` and the labels themselves say, which must agree; else as `sources`, the files of a study; else refused.
     """
     column, categories = waves.name, getattr(waves.dtype, "categories", None)
-    found = waves.dropna().unique()
-    labels = list(found if categories is None else categories[categories.isin(found)])
+    found = list(waves.dropna().unique())
+    labels = found if categories is None else list(categories[categories.isin(found)])
     present = set(map(plain_text, labels))
     if declared is not None:
         known, listed = set(map(plain_text, declared)), _listed(declared)
