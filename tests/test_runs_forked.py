@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing import forkserver
 
 import pytest
 from tiny import tree, write_answer, write_notebook, write_study
@@ -13,7 +14,7 @@ from waiting import PATIENCE, descendants, running, wait_for
 
 from cxresearch.runs.execution import how_ended
 from cxresearch.runs.make import Pool, make_run, plan_run
-from cxresearch.runs.warm import SERVERS, may_fork
+from cxresearch.runs.warm import SERVERS, Fork, may_fork
 
 # What differs between two runs anywhere, by time or by a random name, is not asked for.
 CASES = {
@@ -279,6 +280,20 @@ def test_a_profile_with_start_up_files_or_the_environment_asks_for_kernels(tmp_p
     assert may_fork(ours)
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not may_fork(ours)
+
+
+def test_the_end_of_a_kernel_is_read_once_whoever_asks_at_the_same_time(monkeypatch):
+    read, (reading, writing) = forkserver.read_signed, os.pipe()
+    monkeypatch.setattr(forkserver, "read_signed", lambda fd: (time.sleep(0.2), read(fd))[1])
+    os.write(writing, (3).to_bytes(8, sys.byteorder))
+    os.close(writing)
+    fork, told = Fork(0, 2**30, reading), []  # of processes that there cannot be
+    asking = [threading.Thread(target=lambda: told.append(fork.poll())) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    assert told == [3, 3, 3]
 
 
 def test_an_exit_status_in_words():

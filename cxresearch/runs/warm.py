@@ -141,21 +141,22 @@ class Fork:
     stdin = stdout = stderr = returncode = None
 
     def __init__(self, server: int, pid: int, sentinel: int):
-        self.server, self.pid, self.sentinel = server, pid, sentinel
+        self.server, self.pid, self.sentinel, self.lock = server, pid, sentinel, threading.Lock()
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Return the exit status, None while the kernel lives; what it started ends with it."""
-        if self.sentinel is not None and select.select([self.sentinel], [], [], timeout)[0]:
-            try:
-                self.returncode = forkserver.read_signed(self.sentinel)
-            except (OSError, EOFError):  # the server has ended, and its forks with it
-                self.returncode = -signal.SIGKILL
-            os.close(self.sentinel)
-            self.sentinel = None
-            _kill_group(self.pid)
-            with SERVERS.lock:  # none is being forked that is not known yet
-                SERVERS.living.discard(self.pid)
-                _end_children(self.server, but=frozenset(SERVERS.living))
+        with self.lock:  # a run that is broken off asks as its notebook's thread does
+            if self.sentinel is not None and select.select([self.sentinel], [], [], timeout)[0]:
+                try:
+                    self.returncode = forkserver.read_signed(self.sentinel)
+                except (OSError, EOFError):  # the server has ended, and its forks with it
+                    self.returncode = -signal.SIGKILL
+                os.close(self.sentinel)
+                self.sentinel = None
+                _kill_group(self.pid)
+                with SERVERS.lock:  # none is being forked that is not known yet
+                    SERVERS.living.discard(self.pid)
+                    _end_children(self.server, but=frozenset(SERVERS.living))
         return self.returncode
 
     def send_signal(self, number: int) -> None:
