@@ -5,7 +5,6 @@ side by side in one. Its kernel is warm where that is safe (`cxresearch.runs.war
 """
 
 import asyncio
-import atexit
 import logging
 import os
 import re
@@ -112,7 +111,6 @@ class Pool(AbstractContextManager):
             raise DeadKernelError(how_ended(started[0].returncode if started else None)) from None
         finally:
             del self._clients[client]
-            atexit.unregister(client._cleanup_kernel)  # nbclient leaves it there if the kernel did not start
             for process in started:
                 with suppress(OSError, AttributeError):  # what it started and left; there are no groups on Windows
                     os.killpg(process.pid, signal.SIGKILL)
