@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from multiprocessing import forkserver
+from pathlib import Path
 
 import pytest
 from tiny import tree, write_answer, write_notebook, write_study
@@ -249,6 +250,17 @@ def test_what_a_notebook_writes_has_the_mode_of_who_starts_it(plan_of, tmp_path,
     finally:
         os.umask(before)
     assert oct((tmp_path / "x.txt").stat().st_mode & 0o777) == "0o640"
+
+
+def test_a_program_whose_name_the_system_cut_within_a_letter_forks_kernels_all_the_same(plan_of, tmp_path, pool):
+    program = Path("/proc/self/comm")
+    was = program.read_bytes()
+    program.write_bytes("eine umfrage für".encode()[:15])
+    try:
+        run = make_run(plan_of(says=["1"]), tmp_path / "run", pool=pool)
+    finally:
+        program.write_bytes(was.strip())
+    assert [entry.reason for entry in run.record.notebooks] == [None]
 
 
 def test_no_process_of_a_notebook_is_left(plan_of, tmp_path, pool):
