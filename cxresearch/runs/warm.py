@@ -189,9 +189,7 @@ def _kill_group(pid: int) -> None:
             kill(pid, signal.SIGKILL)
 
 
-# --- in the server, and in its forks ---------------------------------------------------------------------------------
-
-
+# in the server, and in its forks
 class Order(namedtuple("Order", "connection_file environment folder umask")):
     """What a fork becomes; multiprocessing calls `_bootstrap` of the object that it is sent."""
 
