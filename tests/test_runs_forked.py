@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing import forkserver
+from pathlib import Path
 
 import pytest
 from tiny import tree, write_answer, write_notebook, write_study
@@ -13,7 +15,7 @@ from waiting import PATIENCE, descendants, running, wait_for
 
 from cxresearch.runs.execution import how_ended
 from cxresearch.runs.make import Pool, make_run, plan_run
-from cxresearch.runs.warm import SERVERS, may_fork
+from cxresearch.runs.warm import SERVERS, Fork, may_fork
 
 # What differs between two runs anywhere, by time or by a random name, is not asked for.
 CASES = {
@@ -250,6 +252,17 @@ def test_what_a_notebook_writes_has_the_mode_of_who_starts_it(plan_of, tmp_path,
     assert oct((tmp_path / "x.txt").stat().st_mode & 0o777) == "0o640"
 
 
+def test_a_program_whose_name_the_system_cut_within_a_letter_forks_kernels_all_the_same(plan_of, tmp_path, pool):
+    program = Path("/proc/self/comm")
+    was = program.read_bytes()
+    program.write_bytes("eine umfrage für".encode()[:15])
+    try:
+        run = make_run(plan_of(says=["1"]), tmp_path / "run", pool=pool)
+    finally:
+        program.write_bytes(was.strip())
+    assert [entry.reason for entry in run.record.notebooks] == [None]
+
+
 def test_no_process_of_a_notebook_is_left(plan_of, tmp_path, pool):
     start = "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True).pid"
     (outcome,) = make_run(plan_of(n=[start]), tmp_path / "run", pool=pool).record.notebooks
@@ -279,6 +292,20 @@ def test_a_profile_with_start_up_files_or_the_environment_asks_for_kernels(tmp_p
     assert may_fork(ours)
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not may_fork(ours)
+
+
+def test_the_end_of_a_kernel_is_read_once_whoever_asks_at_the_same_time(monkeypatch):
+    read, (reading, writing) = forkserver.read_signed, os.pipe()
+    monkeypatch.setattr(forkserver, "read_signed", lambda fd: (time.sleep(0.2), read(fd))[1])
+    os.write(writing, (3).to_bytes(8, sys.byteorder))
+    os.close(writing)
+    fork, told = Fork(0, 2**30, reading), []  # of processes that there cannot be
+    asking = [threading.Thread(target=lambda: told.append(fork.poll())) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    assert told == [3, 3, 3]
 
 
 def test_an_exit_status_in_words():

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,39 @@ def test_a_finished_report_stays_when_its_line_cannot_be_told(project, pool):
     (left,) = broken_off(shelf)
     made = [place.parent for place in left.glob("*/run.json")]
     assert made and all(is_whole(place) for place in made)
+
+
+class Holds:
+    """A pool whose notebooks last until they are stopped."""
+
+    jobs = 2
+
+    def __init__(self):
+        self.ended, self.told = threading.Event(), []
+
+    def execute(self, *_, **__):
+        self.told.append(self.ended.wait(20))
+
+    def stop(self, _):
+        self.ended.set()
+
+
+@pytest.mark.parametrize("started", [1, 2])
+def test_a_run_broken_off_while_its_notebooks_are_being_started_stops_them(project, monkeypatch, started):
+    asked = []
+
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *job):
+            asked.append(super().submit(*job))
+            if len(asked) == started:
+                raise KeyboardInterrupt
+            return asked[-1]
+
+    monkeypatch.setattr("cxresearch.runs.make.ThreadPoolExecutor", Interrupted)
+    batch, pool = plan_run("study.yml", each=["market"], notebooks="notebooks"), Holds()
+    with pytest.raises(KeyboardInterrupt):
+        make_run(batch, shelf_of(project) / "20260102T030000Z", pool=pool)
+    assert pool.told == [True] * started
 
 
 def test_a_log_that_cannot_be_written_costs_no_run_its_place(project, warm, capsys):

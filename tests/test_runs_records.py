@@ -177,6 +177,9 @@ def test_a_repetition_that_differs_after_six_digits_succeeds_and_is_no_change(ru
         ("a.csv", "term,x\nNone,1\n", "term,x\n,1\n", False),
         ("a.csv", "term,x\nnan,1\n", "term,x\n,1\n", False),
         ("a.csv", 'x\n1\n""\n', "x\n1\n0\n", False),
+        ("a.csv", "term,x\na\rb,1.234567\n", "term,x\na\rb,1.234568\n", True),  # pandas writes it without quotes
+        ("a.csv", "term,x\na\rb,1\n", "term,x\na\rc,1\n", False),
+        ("a.csv", "term,x\na,1.234567\n", "term,x\r\na,1.234568\r\n", True),
         ("a.json", '{"p": 0.0412345678}', '{"p": 0.0412345679}', True),
         ("a.json", '{"p": 0.0412}', '{"p": 0.0413}', False),
         ("a.json", '{"ok": true}', '{"ok": 1}', False),

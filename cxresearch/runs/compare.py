@@ -32,6 +32,7 @@ SIX_DIGITS = 1e-6  # relative
 IMAGE = re.compile(r'data:image/[^"]*|"(?:image/[a-z+]+|narrow)": "[^"]*"')
 HEAD, START, END = b"</h1>\n", b'<!-- sign-offs --><div class="note">', b"</div><!-- end of sign-offs -->\n"
 NUMBER = re.compile(r"(\d+\.\d+(?:e[-+]?\d+)?)")
+LONE_RETURN = re.compile(r"\r(?!\n)")  # within a cell; pandas writes it without quotes
 
 
 class Change(namedtuple("Change", "what before after")):
@@ -205,7 +206,7 @@ def same_values(a, b) -> bool:
 
 def _same_tables(*texts: str) -> bool:
     """Return whether two CSVs are the same: cells to the letter or six digits, residues of a column's size aside."""
-    was, now = (list(csv.reader(io.StringIO(text))) for text in texts)
+    was, now = (list(csv.reader(io.StringIO(LONE_RETURN.sub("␍", text)))) for text in texts)
     if list(map(len, was)) != list(map(len, now)):
         return False
     for columns in zip(*(zip_longest(*rows, fillvalue="") for rows in (was, now))):

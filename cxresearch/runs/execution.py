@@ -5,7 +5,6 @@ side by side in one. Its kernel is warm where that is safe (`cxresearch.runs.war
 """
 
 import asyncio
-import atexit
 import logging
 import os
 import re
@@ -36,8 +35,7 @@ from cxresearch.study.narrow import reference_to, split_reference
 ENGINE = "cxresearch"
 QUIETLY = {"progress_bar": False, "request_save_on_cell_execute": False, "autosave_cell_every": 0}
 LEFT_OUT = ("papermill", "execution")  # metadata with clocks and paths
-ERROR_MARKER = "papermill-error-cell-tag"
-INJECTED = "injected-parameters"
+ERROR_MARKER, INJECTED = "papermill-error-cell-tag", "injected-parameters"  # tags of cells that papermill adds
 BEFORE = r"(^|[^\w/.~…-]|\x1b\[[0-9;]*m)"  # where a path may begin: not within another; after a colour code
 # The file name IPython gives a cell, which holds a process id. Looked for only where a word begins: lines may be long.
 CELL_FILE = re.compile(r"(?<![^\s\"'(])[^\s\"'(]*ipykernel_\d+[/\\]\d+\.py")
@@ -93,8 +91,7 @@ class Pool(AbstractContextManager):
         from nbclient.exceptions import DeadKernelError
         from traitlets.config import Config
 
-        started: list = []
-        tcp = {"transport": "tcp", "transport_encryption": "auto"}
+        started, tcp = [], {"transport": "tcp", "transport_encryption": "auto"}
         address = tcp if os.name == "nt" else {"transport": "ipc", "ip": str(log.with_name("k"))}
         hooks = {
             "on_cell_execute": lambda cell_index, **_: replies[cell_index],  # empty while it is under way
@@ -112,7 +109,6 @@ class Pool(AbstractContextManager):
             raise DeadKernelError(how_ended(started[0].returncode if started else None)) from None
         finally:
             del self._clients[client]
-            atexit.unregister(client._cleanup_kernel)  # nbclient leaves it there if the kernel did not start
             for process in started:
                 with suppress(OSError, AttributeError):  # what it started and left; there are no groups on Windows
                     os.killpg(process.pid, signal.SIGKILL)

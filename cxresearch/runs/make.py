@@ -10,9 +10,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -208,18 +209,18 @@ class _Making:
             if task.skip:
                 self._ended(report, _skipped(task.name, task.skip))
         jobs = [job for job in every if not job[1].skip]
-        with ThreadPoolExecutor(self.pool.jobs if jobs else 1) as threads:
-            waiting = {threads.submit(execute, *job): job[0] for job in jobs}
+        with ThreadPoolExecutor(self.pool.jobs if jobs else 1, str(self.work)) as threads:
             try:
+                waiting = {threads.submit(execute, *job): job[0] for job in jobs}
                 for future in as_completed(waiting):
                     self._ended(waiting[future], future.result())
             except BaseException:  # Ctrl-C, SIGTERM: no process outlives the run; finished reports stay
-                for future in waiting:
-                    future.cancel()
+                threads.shutdown(wait=False, cancel_futures=True)
                 unfinished = [report for report in reports if report.entry is None]
-                while wait(waiting, timeout=0.1).not_done:
+                while any(t.name.startswith(str(self.work)) and t.is_alive() for t in threading.enumerate()):
                     for report in unfinished:  # again and again: one may have been starting
                         self.pool.stop(report.place)
+                    time.sleep(0.1)
                 for report in unfinished:
                     shutil.rmtree(report.place, ignore_errors=True)
                 raise

@@ -244,8 +244,7 @@ def what_next(finding: Finding) -> str:
     return say.told(next(key for key in (f"{ending}_{finding.function}", ending) if key in say), first=first)
 
 
-# --- in JupyterLab ---------------------------------------------------------------------------------------------------
-
+# in JupyterLab
 ASSIGNED = re.compile(rf"^{STUDY} = (['\"])(?P<path>.*?)\1", re.M)
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 

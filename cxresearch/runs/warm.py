@@ -64,7 +64,7 @@ class WarmProvisioner(LocalProvisioner):
         if not may_fork(cmd):
             return await super().launch_kernel(cmd, **kwargs)
         environment = {k: v for k, v in (kwargs.get("env") or os.environ).items() if k != "JPY_PARENT_PID"}
-        umask = int(re.search(r"^Umask:\s*(\d+)", Path("/proc/self/status").read_text(), re.M)[1], 8)
+        umask = int(re.search(rb"^Umask:\s*(\d+)", Path("/proc/self/status").read_bytes(), re.M)[1], 8)
         order = Order(cmd[cmd.index("-f") + 1], environment, str(kwargs.get("cwd") or os.getcwd()), umask)
         files = [stream.fileno() if (stream := kwargs.get(name)) else fd for fd, name in ((1, "stdout"), (2, "stderr"))]
         try:
@@ -141,21 +141,22 @@ class Fork:
     stdin = stdout = stderr = returncode = None
 
     def __init__(self, server: int, pid: int, sentinel: int):
-        self.server, self.pid, self.sentinel = server, pid, sentinel
+        self.server, self.pid, self.sentinel, self.lock = server, pid, sentinel, threading.Lock()
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Return the exit status, None while the kernel lives; what it started ends with it."""
-        if self.sentinel is not None and select.select([self.sentinel], [], [], timeout)[0]:
-            try:
-                self.returncode = forkserver.read_signed(self.sentinel)
-            except (OSError, EOFError):  # the server has ended, and its forks with it
-                self.returncode = -signal.SIGKILL
-            os.close(self.sentinel)
-            self.sentinel = None
-            _kill_group(self.pid)
-            with SERVERS.lock:  # none is being forked that is not known yet
-                SERVERS.living.discard(self.pid)
-                _end_children(self.server, but=frozenset(SERVERS.living))
+        with self.lock:  # a run that is broken off asks as its notebook's thread does
+            if self.sentinel is not None and select.select([self.sentinel], [], [], timeout)[0]:
+                try:
+                    self.returncode = forkserver.read_signed(self.sentinel)
+                except (OSError, EOFError):  # the server has ended, and its forks with it
+                    self.returncode = -signal.SIGKILL
+                os.close(self.sentinel)
+                self.sentinel = None
+                _kill_group(self.pid)
+                with SERVERS.lock:  # none is being forked that is not known yet
+                    SERVERS.living.discard(self.pid)
+                    _end_children(self.server, but=frozenset(SERVERS.living))
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -188,9 +189,7 @@ def _kill_group(pid: int) -> None:
             kill(pid, signal.SIGKILL)
 
 
-# --- in the server, and in its forks ---------------------------------------------------------------------------------
-
-
+# in the server, and in its forks
 class Order(namedtuple("Order", "connection_file environment folder umask")):
     """What a fork becomes; multiprocessing calls `_bootstrap` of the object that it is sent."""
 
