@@ -64,7 +64,8 @@ class WarmProvisioner(LocalProvisioner):
         if not may_fork(cmd):
             return await super().launch_kernel(cmd, **kwargs)
         environment = {k: v for k, v in (kwargs.get("env") or os.environ).items() if k != "JPY_PARENT_PID"}
-        umask = int(re.search(rb"^Umask:\s*(\d+)", Path("/proc/self/status").read_bytes(), re.M)[1], 8)
+        told = re.search(rb"^Umask:\s*(\d+)", Path("/proc/self/status").read_bytes(), re.M)  # not in every sandbox
+        umask = int(told[1] if told else b"22", 8)
         order = Order(cmd[cmd.index("-f") + 1], environment, str(kwargs.get("cwd") or os.getcwd()), umask)
         files = [stream.fileno() if (stream := kwargs.get(name)) else fd for fd, name in ((1, "stdout"), (2, "stderr"))]
         try:
