@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import re
 import struct
+import tracemalloc
 import zipfile
 
 import openpyxl
@@ -13,6 +14,7 @@ import pytest
 
 from cxresearch.errors import StudyProblem
 from cxresearch.sources import Reading, expand, read_table
+from cxresearch.sources.text import utf8
 
 
 def write(path, content):
@@ -54,6 +56,25 @@ def test_byte_order_mark_line_ends_and_blank_lines_do_not_matter(tmp_path, conte
 def test_a_quoted_cell_may_hold_separators_and_line_ends(tmp_path):
     path = write(tmp_path / "a.csv", 'id,"how, or\nwhy"\n1,"a, b\nc"\n')
     assert read_table(path).frame.to_dict("list") == {"id": ["1"], "how, or\nwhy": ["a, b\nc"]}
+
+
+def test_one_emoji_does_not_make_four_bytes_of_every_letter(tmp_path, monkeypatch):
+    monkeypatch.setattr("cxresearch.sources.text.BLOCK", 1 << 16)
+    rows = b"1,a comment of some length\n" * 150_000
+    path = write(tmp_path / "a.csv", b"id,x\n" + rows + "2,😀\n".encode() + rows)
+    tracemalloc.start()
+    utf8(path, Reading())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.3 * path.stat().st_size
+    content = path.read_bytes()  # a letter over two pieces is read, and a place is counted from the start of the file
+    for start in range(4):
+        moved = write(tmp_path / "b.csv", content[: 5 + start].ljust((1 << 16) - 2, b"y") + "😀,1\n".encode() * 9)
+        assert utf8(moved, Reading()).content == moved.read_bytes()
+        bad = write(tmp_path / "c.csv", moved.read_bytes()[: (1 << 16) + start] + b"\xff\n")
+        with pytest.raises(UnicodeDecodeError) as expected:
+            bad.read_bytes().decode()
+        assert f"position {expected.value.start} " in refused(bad)
 
 
 def test_a_declared_encoding_is_decoded(tmp_path):

@@ -27,7 +27,7 @@ NO_OPTION = ("response", "open-ended response")  # what SurveyMonkey writes unde
 MOST_COLUMNS = 20_000
 BLOCK = 1 << 24  # bytes that the text reader takes at a time; a cell must fit
 SEP_LINE = re.compile("\\A\ufeff?sep=(.)\r?\n", re.I)  # what Excel writes over a table to say its separator
-BOM_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF8, BOM_UTF16 = ("utf-8", "utf-8-sig"), (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Letters that a text in these encodings holds much more often than another reading of the same bytes would.
 LETTERS = {
     "cp1252": "éèàçêâîôûùëïüöäßñóíáúãõåøæ’‘“”„–—…€",
@@ -200,16 +200,19 @@ def utf8(path: Path, reading: Reading) -> Utf8:
     """
     content = raw = path.read_bytes()
     named, notes = reading.encoding[0] if reading.encoding else "utf-8", []
-    encoding = codecs.lookup(named).name
+    encoding, errors = codecs.lookup(named).name, reading.encoding_errors
+    whole, decoder = errors != "strict" or encoding not in UTF8, codecs.getincrementaldecoder(encoding)(errors)
+    step = len(raw) if whole else BLOCK  # UTF-8 stays bytes: as text, one emoji makes four bytes of each
     try:
-        text = codecs.getincrementaldecoder(encoding)(reading.encoding_errors).decode(raw, True)
+        for at in range(0, len(raw), step):
+            text = decoder.decode(raw[at : at + step], at + step >= len(raw))
     except UnicodeError as error:
-        at = getattr(error, "start", 0)
+        at += getattr(error, "start", 0) - len(decoder.getstate()[0])
         better = "utf-16" if raw[:2] in BOM_UTF16 else "latin-1" if encoding == "cp1252" else "cp1252"
         place = {"file": path.name, "byte": f"{raw[at]:02x}", "position": at, "line": raw.count(b"\n", 0, at) + 1}
         which = "another" if reading.encoding else "its"
         raise refusal("encoding", encoding=encoding.upper(), which=which, better=better, **place) from None
-    if reading.encoding_errors != "strict" or encoding not in ("utf-8", "utf-8-sig"):
+    if whole:
         if n := text.count("\ufffd") - raw.decode(named, "ignore").count("\ufffd"):
             notes.append(say("replaced", n=n))
         if n := len(re.findall(r"[\x80-\x9f]", text)):
