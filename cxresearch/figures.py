@@ -241,7 +241,7 @@ def heat_map(table: pd.DataFrame, *, decimals: int = 0, unit="", title="", centr
     one = centre is None
     hues = sns.light_palette(PALETTE[0], as_cmap=True) if one else sns.diverging_palette(40, 240, as_cmap=True)
     look = dict(annot=True, fmt=f".{decimals}f", cmap=hues, center=centre, cbar=False, linewidths=1)
-    sns.heatmap(table.astype(float), ax=ax, **look)
+    sns.heatmap(table.astype(float), ax=ax, xticklabels=1, yticklabels=1, **look)
     ax.set_xticklabels([wrap(str(name), 18) for name in table.columns], rotation=0)
     ax.set_yticklabels([wrap(str(name)) for name in table.index], rotation=0)
     ax.set(xlabel=unit, ylabel="")

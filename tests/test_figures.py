@@ -257,3 +257,10 @@ def test_the_unit_of_a_narrow_panel_is_not_cut_at_the_edge_of_the_figure():
     assert right > ax.figure.bbox.width, "the case is none"
     left = min(label.get_window_extent().x0 for label in ax.get_yticklabels())
     assert told["width"] >= right - left + 0.1 * dpi
+
+
+def test_a_heat_map_of_many_rows_and_columns_names_each_of_them():
+    many = pd.DataFrame(np.eye(60), [f"row {k}" for k in range(60)], [f"column {k}" for k in range(60)])
+    ax = figures.heat_map(many)
+    assert len(ax.get_xticklabels()) == len(ax.get_yticklabels()) == 60
+    plt.close("all")

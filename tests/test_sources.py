@@ -1,9 +1,11 @@
 """Files as they are stored: text stays text, headers are found, bytes are never silently replaced."""
 
 import datetime as dt
+import itertools
 import json
 import re
 import struct
+import tracemalloc
 import zipfile
 
 import openpyxl
@@ -13,6 +15,7 @@ import pytest
 
 from cxresearch.errors import StudyProblem
 from cxresearch.sources import Reading, expand, read_table
+from cxresearch.sources.text import utf8
 
 
 def write(path, content):
@@ -54,6 +57,44 @@ def test_byte_order_mark_line_ends_and_blank_lines_do_not_matter(tmp_path, conte
 def test_a_quoted_cell_may_hold_separators_and_line_ends(tmp_path):
     path = write(tmp_path / "a.csv", 'id,"how, or\nwhy"\n1,"a, b\nc"\n')
     assert read_table(path).frame.to_dict("list") == {"id": ["1"], "how, or\nwhy": ["a, b\nc"]}
+
+
+@pytest.mark.parametrize(("mark", "end"), [*itertools.product(["", "\ufeff"], ["\n", "\r\n", "\r"])])
+def test_a_line_that_names_the_separator_leaves_the_quick_way_open(tmp_path, monkeypatch, mark, end):
+    rows = ["id;x;y", "1;a;", '2;"b;c";', "3;d;"]
+    for name in ("_uneven_rows", "_require_closed_quotes"):
+        monkeypatch.setattr(f"cxresearch.sources.text.{name}", None)
+    path = write(tmp_path / "a.csv", mark + end.join(["sep=;", *rows, ""]))
+    frame = read_table(path).frame
+    assert frame.to_dict("list") == {"id": ["1", "2", "3"], "x": ["a", "b;c", "d"], "y": ["", "", ""]}
+    assert list(frame.index) == [1, 2, 3]
+
+
+def test_texts_of_a_workbook_are_texts_also_where_all_cells_are(tmp_path):
+    book = openpyxl.Workbook()
+    for row in (["id", "x", "n"], ["a", "b", "1"], ["c", None, "2"]):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    assert set(read_table(tmp_path / "a.xlsx").frame.dtypes) == {pd.Series(["a"]).dtype}
+
+
+def test_one_emoji_does_not_make_four_bytes_of_every_letter(tmp_path, monkeypatch):
+    monkeypatch.setattr("cxresearch.sources.text.BLOCK", 1 << 16)
+    rows = b"1,a comment of some length\n" * 150_000
+    path = write(tmp_path / "a.csv", b"id,x\n" + rows + "2,😀\n".encode() + rows)
+    tracemalloc.start()
+    utf8(path, Reading())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.3 * path.stat().st_size
+    content = path.read_bytes()  # a letter over two pieces is read, and a place is counted from the start of the file
+    for start in range(4):
+        moved = write(tmp_path / "b.csv", content[: 5 + start].ljust((1 << 16) - 2, b"y") + "😀,1\n".encode() * 9)
+        assert utf8(moved, Reading()).content == moved.read_bytes()
+        bad = write(tmp_path / "c.csv", moved.read_bytes()[: (1 << 16) + start] + b"\xff\n")
+        with pytest.raises(UnicodeDecodeError) as expected:
+            bad.read_bytes().decode()
+        assert f"position {expected.value.start} " in refused(bad)
 
 
 def test_a_declared_encoding_is_decoded(tmp_path):

@@ -300,6 +300,25 @@ def test_a_follow_up_is_held_against_the_same_score_not_followed_up(lift, establ
     assert ("not established" in found.sentence()) is (not established)
 
 
+def test_the_floor_of_a_follow_up_counts_persons_not_their_answers():
+    table = follow_ups(600, 5, 0.0).assign(score=lambda t: t["score"].clip(upper=6), who=[*range(300), *[*range(12)] * 25])
+    dates = dict(score="score", asked="asked", followed_up="done", next_score="next", until="2025-04-01")
+    late = table["asked"] < "2025-01-20"
+    survey = cx.as_survey(table[late], min_base=10, respondent="who", scales={"score": (0, 10)})
+    curve = cx.closed_loop(survey, **dates).tables()["curve"]
+    waited = (table["done"].fillna(pd.Timestamp("2025-04-01")) - table["asked"]).dt.days
+    persons = {day: table["who"][late & (waited >= day)].nunique() for day in waited[late].unique()}
+    assert set(curve["days_since"]) == {day for day, n in persons.items() if n >= 10} | {7}
+    few = table.assign(who=[*range(300), *range(300)], done=table["done"].where(table.index < 300))
+    few.loc[few["done"].isna(), "who"] %= 9  # nine persons were not followed up, many times each
+    many, named = (cx.as_survey(few, min_base=10, scales={"score": (0, 10)}, respondent=who) for who in (None, "who"))
+    assert "difference" in set(cx.closed_loop(many, **dates).tidy()["term"])
+    for asked in (cx.closed_loop(named, **dates), cx.closed_loop(many, **dates, person="who")):
+        assert set(asked.tidy()["term"]) == {"followed up"} and "not known" in asked.sentence()
+    with pytest.raises(TooFewRespondents):
+        cx.closed_loop(cx.as_survey(few.assign(who=few.index % 9), min_base=10), **dates, person="who")
+
+
 @pytest.mark.soak
 def test_a_follow_up_without_a_lift_is_not_established_in_95_of_100():
     assert seldom(np.mean([bool(loop_of(follow_ups(800, seed, 0.0)).established) for seed in range(300)]), 300)

@@ -185,11 +185,9 @@ def guess_table(raw: RawTable, said: Said, *, file: str, kind: str | None = None
     table.waves = sorted({wave for waves in wide.values() for wave in waves})
     for stem, waves in wide.items():
         first, *later = waves.values()
-        numbers, texts = ([getattr(c, part) for c in waves.values()] for part in ("numbers", "texts"))
-        sums = {
-            "numbers": dict(sum(map(Counter, numbers), Counter())),
-            "texts": dict(sum(map(Counter, texts), Counter())),
-        }
+        sums = {}
+        for part in ("numbers", "texts"):
+            sums[part] = dict(sum((Counter(getattr(c, part)) for c in waves.values()), Counter()))
         merged = replace(first, name=stem, rows=sum(c.rows for c in waves.values()), **sums)
         rest = [merged if c is first else c for c in rest if c not in later]
     table.items = guess_items([c for c in rest if c.filled])

@@ -26,8 +26,8 @@ HEADERS = ("name", "label", "question", "option", "ignore")
 NO_OPTION = ("response", "open-ended response")  # what SurveyMonkey writes under a question that has no options
 MOST_COLUMNS = 20_000
 BLOCK = 1 << 24  # bytes that the text reader takes at a time; a cell must fit
-SEP_LINE = re.compile("\\A\ufeff?sep=(.)\r?\n", re.I)  # what Excel writes over a table to say its separator
-BOM_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+SEP_LINE = re.compile("\\A\ufeff?sep=(.)(?:\r\n?|\n)", re.I)  # what Excel writes over a table to say its separator
+UTF8, BOM_UTF16 = ("utf-8", "utf-8-sig"), (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Letters that a text in these encodings holds much more often than another reading of the same bytes would.
 LETTERS = {
     "cp1252": "éèàçêâîôûùëïüöäßñóíáúãõåøæ’‘“”„–—…€",
@@ -91,7 +91,6 @@ def naming(path: Path, kind: str):
     except Exception as error:
         if isinstance(error, MemoryError):
             raise refusal("too_big", file=path.name) from None
-        # The researcher needs the file's name, not a library's traceback.
         raise refusal("unreadable", file=path.name, kind=kind, why=first_line(error)) from error
 
 
@@ -200,16 +199,19 @@ def utf8(path: Path, reading: Reading) -> Utf8:
     """
     content = raw = path.read_bytes()
     named, notes = reading.encoding[0] if reading.encoding else "utf-8", []
-    encoding = codecs.lookup(named).name
+    encoding, errors = codecs.lookup(named).name, reading.encoding_errors
+    whole, decoder = errors != "strict" or encoding not in UTF8, codecs.getincrementaldecoder(encoding)(errors)
+    step = len(raw) if whole else BLOCK  # UTF-8 stays bytes: as text, one emoji makes four bytes of each
     try:
-        text = codecs.getincrementaldecoder(encoding)(reading.encoding_errors).decode(raw, True)
+        for at in range(0, len(raw), step):
+            text = decoder.decode(raw[at : at + step], at + step >= len(raw))
     except UnicodeError as error:
-        at = getattr(error, "start", 0)
+        at += getattr(error, "start", 0) - len(decoder.getstate()[0])
         better = "utf-16" if raw[:2] in BOM_UTF16 else "latin-1" if encoding == "cp1252" else "cp1252"
         place = {"file": path.name, "byte": f"{raw[at]:02x}", "position": at, "line": raw.count(b"\n", 0, at) + 1}
         which = "another" if reading.encoding else "its"
         raise refusal("encoding", encoding=encoding.upper(), which=which, better=better, **place) from None
-    if reading.encoding_errors != "strict" or encoding not in ("utf-8", "utf-8-sig"):
+    if whole:
         if n := text.count("\ufffd") - raw.decode(named, "ignore").count("\ufffd"):
             notes.append(say("replaced", n=n))
         if n := len(re.findall(r"[\x80-\x9f]", text)):
@@ -251,20 +253,20 @@ def read_text(path: Path, reading: Reading) -> Found:
     require_fitting_size(path, 0, max(widths))
 
     def read(positions: list[int]) -> RawTable:
-        frame, short = _even_rows(text, separator, positions, max(widths)), 0
-        if frame is None or text.content.count(b"\n") > len(frame):
+        frame, short = _even_rows(text, separator, positions, max(widths), n_over), 0
+        if frame is None or text.content.count(b"\n") > len(frame) + n_over:
             _require_closed_quotes(text, separator, path.name)
         if frame is None:
-            frame, short = _uneven_rows(text, separator, positions, widths, n_header, path)
+            frame, short = _uneven_rows(text, separator, positions, widths, n_over, n_header, path)
         # A row is numbered as in the file, where the first of one header row is number 2.
-        frame.index -= 1
-        return RawTable(frame[n_header:], (*text.notes, *[say("short rows", n=short)] * bool(short)))
+        frame.index += n_over - 1
+        return RawTable(frame[n_header - n_over :], (*text.notes, *[say("short rows", n=short)] * bool(short)))
 
     return rows[: len(reading.header)], max(widths), read
 
 
-def _even_rows(text: Utf8, separator: str, positions: list[int], n_columns: int) -> pd.DataFrame | None:
-    """Return the wanted cells of all rows, or None unless every row has the width of the header."""
+def _even_rows(text: Utf8, separator: str, positions: list[int], n_columns: int, over: int) -> pd.DataFrame | None:
+    """Return the wanted cells of all rows but those over the header, or None unless every row has its width."""
     import pyarrow as pa
     from pyarrow import csv as arrow
 
@@ -275,7 +277,7 @@ def _even_rows(text: Utf8, separator: str, positions: list[int], n_columns: int)
     try:
         return arrow.read_csv(
             pa.BufferReader(text.content),
-            read_options=arrow.ReadOptions(column_names=names, block_size=BLOCK),
+            read_options=arrow.ReadOptions(column_names=names, block_size=BLOCK, skip_rows=over),
             parse_options=arrow.ParseOptions(delimiter=separator, newlines_in_values=True),
             convert_options=arrow.ConvertOptions(column_types=types, include_columns=wanted),
         ).to_pandas()
@@ -297,9 +299,9 @@ def _require_closed_quotes(text: Utf8, separator: str, file: str) -> None:
 
 
 def _uneven_rows(
-    text: Utf8, separator: str, positions: list[int], widths: list[int], n_header: int, path: Path
+    text: Utf8, separator: str, positions: list[int], widths: list[int], over: int, n_header: int, path: Path
 ) -> tuple[pd.DataFrame, int]:
-    """Return the wanted cells of rows of any width up to the header's, and how many below it are shorter.
+    """Return the same of rows of any width up to the header's, and how many below it are shorter.
 
     A row may be short for blank cells at its end, which Excel leaves out by 16 rows, and for no other reason.
     """
@@ -324,5 +326,5 @@ def _uneven_rows(
     if lone and blank:
         place = {"row": lone[0] + 1, "cells": len(rows[lone[0]]), "written": blank[0] + 1}
         raise refusal("lone rows", **of, n=len(lone), **place)
-    cells = {i: [row[p] if p < len(row) else "" for row in rows] for i, p in enumerate(positions)}
+    cells = {i: [row[p] if p < len(row) else "" for row in rows[over:]] for i, p in enumerate(positions)}
     return pd.DataFrame(cells, dtype="str"), len(short)

@@ -36,7 +36,7 @@ def read_excel(path: Path, reading: Reading) -> Found:
     head = [[f"{c:g}" if year else str(c) for c, year in zip(*pair)] for pair in zip(rows, years)]
     frame = pd.DataFrame(rows[n:], range(n - 1, len(rows) - 1), range(len(rows[0])), dtype=object)
     frame = frame.mask(frame == "").dropna(how="all")
-    return head, len(rows[0]), lambda positions: RawTable(frame[positions].infer_objects(), notes)
+    return head, len(rows[0]), lambda positions: RawTable(frame[positions].apply(pd.Series.infer_objects), notes)
 
 
 def cells(path: Path, sheet: str | None) -> tuple[list[list], tuple[str, ...]]:

@@ -275,8 +275,8 @@ def closed_loop(
     >>> print(cx.closed_loop(study.responses, score="recommend", **dates))
     51 % of dissatisfied customers are followed up within 7 days ...
     """
-    survey = as_survey(responses)
-    table, who = survey.table, person or survey.respondent
+    survey = as_survey(responses, respondent=person)  # whom the floor counts
+    table, who = survey.table, survey.respondent
     say.refuse_if(asked is None or followed_up is None, "no_dates")
     require_columns(table, score, asked, followed_up, next_score, person, where="responses")
     start, done = (pd.to_datetime(table[c], errors="coerce") for c in (asked, followed_up))
@@ -291,6 +291,7 @@ def closed_loop(
     curve = kaplan_meier(days, seen[sample.rows], at=(target_days,), **design)
     followed = ends("followed", 1 - curve.estimate, 1 - curve.high, 1 - curve.low)
     shown = pd.DataFrame({"days_since": curve.time, **followed, "n": curve.at_risk})
+    last = np.sort(days if who is None else pd.Series(days).groupby(sample.persons).max())  # of each person
     at = shown[shown["days_since"] <= target_days].iloc[-1]
     rows = [{"term": "followed up", **ends("estimate", *at.iloc[1:4]), "n": len(sample)}]
     answer, later = (pd.to_numeric(table[c], errors="coerce").astype(float) for c in (score, next_score or score))
@@ -299,10 +300,11 @@ def closed_loop(
         later = answer.iloc[order].groupby(table[who or score].iloc[order]).shift(-1).reindex(table.index)
     answer, later = answer.to_numpy(), later.to_numpy(dtype=float)
     known = low & np.isfinite(later)
-    fewer = int(min((known & seen).sum(), (known & ~seen).sum()))
+    both = [(known & group)[sample.rows] for group in (seen, ~seen)]
+    fewer, few = int(min(map(np.sum, both))), min(persons_with(sample, group)[0] for group in both)
     summary = {"n": len(sample), "method": "Kaplan-Meier; difference at the same first score", "established": None}
     key, told = "loop_no_next", {**at, "n": len(sample), "days": target_days}
-    if fewer >= max(SEEN, survey.min_base):
+    if fewer >= SEEN and few >= survey.min_base:
         again = survey.sample(known, what="dissatisfied customers who answered again")
         first, change, did = answer[again.rows], (later - answer)[again.rows], seen[again.rows]
         gap = least_squares(again, change, did[:, None], first[:, None] == np.unique(first), confidence)[1].iloc[0]
@@ -314,7 +316,8 @@ def closed_loop(
         told = {**gap, **told, "naive": naive, "again": len(again)}
     asked_twice = "dissatisfied who answered again, followed up and not"
     checks = (*sample.checks, Check(asked_twice, fewer, f"at least {SEEN}", fewer >= SEEN))
-    more = dict(further={"curve": shown[shown["n"] >= survey.min_base]}, drawn={"target": target_days}, figure=_curve)
+    shown = shown[len(last) - np.searchsorted(last, shown["days_since"]) >= survey.min_base]
+    more = dict(further={"curve": shown}, drawn={"target": target_days}, figure=_curve)
     question = "closed_loop", score, None, pd.DataFrame(rows), summary, checks
     return Statement.of(say, ["loop", key], told, confidence, *question, source=survey, **more)
 
