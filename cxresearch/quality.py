@@ -15,8 +15,7 @@ from cxresearch.findings import Check, Statement, say
 from cxresearch.privacy import hide_small_bases, require_base
 from cxresearch.survey import as_survey
 
-MOST_SKIPPED = 0.20  # an item skipped by more than a fifth describes those who answered it, not the sample
-MOST_STRAIGHT = 0.05
+MOST_SKIPPED, MOST_STRAIGHT = 0.20, 0.05  # an item skipped more often describes those who answered it, not the sample
 FEWEST = 3  # items rated, under which one answer to all says nothing
 MANY = 5  # items rated, from which one answer to all is a reason to look; of three or four, alert people do it, too
 
