@@ -119,10 +119,7 @@ Chart = namedtuple("Chart", "labels values low high title as_percent lines marke
 
 
 def chart_of(saved: SavedFinding) -> Chart | None:
-    """Return the chart of a finding, or None where no table of it makes one.
-
-    A trend of touchpoints is lines over waves, those that moved marked; anything else is bars.
-    """
+    """Return the chart of a finding, None where no table makes one: lines over waves, those that moved marked, or bars."""
     if saved["function"] == "touchpoint_trend":
         table = saved.table("levels")
         wide = table.pivot(index="words", columns="wave", values="estimate")[list(dict.fromkeys(table["wave"]))]

@@ -81,11 +81,9 @@ def building(final: Path, *, keep_broken: bool = False):
 
 
 def publish(work: Path, final: Path, *, whole: bool) -> Path:
-    """Give a run its name and return the folder; there is no moment without either.
-
-    An earlier run is replaced only by a whole one; a failed run then goes beside it, to ``NAME-failed``. Of two runs
-    that began in one second, the second to end takes the next name.
-    """
+    """Give a run its name and return the folder; there is no moment without either. An earlier run is replaced only by a
+    whole one; a failed run then goes beside it, to ``NAME-failed``. Of two runs that began in one second, the second to
+    end takes the next name."""
     target, exchanged = final, False
     if MOMENT.fullmatch(final.name):
         target = next(p for p in _numbered(final) if not p.exists())
@@ -156,17 +154,12 @@ def package_digest() -> str:
 def digest_of(plan, final: Path) -> str:
     """Return the digest of everything that the run of a plan in `final` follows from."""
     told = {
-        "format": FORMAT,
-        "inputs": dict(plan.inputs),
-        "queries": dict(plan.opened.queries),
-        "study": os.path.relpath(plan.study, final.resolve()),
-        "report": plan.report,
+        "format": FORMAT, "inputs": dict(plan.inputs), "queries": dict(plan.opened.queries), "report": plan.report,
+        "study": os.path.relpath(plan.study, final.resolve()), "package": package_digest(), "versions": versions(),
         "each": [plan.each, plan.whole, plan.min_rows] if plan.each else [],
         "notebooks": [[t.path.name, t.sha256, t.parameters, t.given, t.skip] for t in plan.tasks],
-        "package": package_digest(),
-        "versions": versions(),
         "key": hashlib.sha256(os.environ.get(KEY_VARIABLE, "").encode()).hexdigest(),
-    }
+    }  # fmt: skip
     return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -191,10 +184,8 @@ def reports_made(batches: Iterable[Path]) -> dict[str, Path]:
 
 
 def link_report(made: Path, target: Path, digest: str) -> bool:
-    """Link a whole report into `target`, file by file; return False if it is not there whole and as it was.
-
-    It stays when the older run is removed. Notebooks are copied, since JupyterLab saves in place.
-    """
+    """Link a whole report into `target`, file by file; return False if it is not there whole and as it was. It stays when
+    the older run is removed. Notebooks are copied, since JupyterLab saves in place."""
 
     def link(source: str, copy: str) -> None:
         try:
@@ -249,11 +240,8 @@ def point_latest(folder: Path) -> None:
 
 
 def prune(shelf: Path, *, report: str | None, keep: int) -> list[Path]:
-    """Remove all but the newest `keep` runs of a report, and return the removed.
-
-    The newest whole run stays in any case, and so do one that somebody has signed, one of some notebooks only, and the
-    one that ``latest`` names.
-    """
+    """Remove all but the newest `keep` runs of a report, and return the removed. The newest whole run stays in any case,
+    and so do one that somebody has signed, one of some notebooks only, and the one that ``latest`` names."""
     runs = [(p, r) for p in runs_on(shelf) if (r := Record.of(p)) and r.report == report and not r.only]
     staying = {p.resolve() for p in [p for p, r in runs if r.status == OK][:1] + [shelf / "latest"]}
     doomed = [p for p, _ in runs[keep:] if p.resolve() not in staying and not any(p.rglob(SIGN_OFFS))]

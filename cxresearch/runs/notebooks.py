@@ -250,10 +250,7 @@ NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false",
 
 
 def notebooks_for(study=None, *, notebooks=None) -> Path:
-    """Return the folder of notebooks to open: the notebooks themselves, or copies beside a study that they do not name.
-
-    A copy that exists is kept: it may hold somebody's work.
-    """
+    """Return the folder of notebooks to open: they, or copies beside a study that they do not name; old copies are kept."""
     nbformat, folder = import_lightly("nbformat"), notebooks_folder(notebooks)[0]
     if study is None:
         return folder
@@ -277,10 +274,7 @@ def notebooks_for(study=None, *, notebooks=None) -> Path:
 
 
 def open_lab(study=None, *, notebooks=None, browser: bool) -> int:
-    """Run JupyterLab on `notebooks_for` a study until it ends, and return its exit status.
-
-    Its kernel has a name of its own, and news stay off: kept in a folder that goes with it, the user's settings stay.
-    """
+    """Run JupyterLab on `notebooks_for` a study and return its exit status; what it sets, it sets for this once."""
     from ipykernel.kernelspec import get_kernel_dict
 
     folder = notebooks_for(study, notebooks=notebooks)

@@ -28,10 +28,8 @@ KNOWN = WeakKeyDictionary()  # of each study, as long as it is open
 
 
 def withheld_alone(plan: Plan, notebooks: Sequence[str], folder: Path) -> dict[str, str]:
-    """Return what a report must withhold: name of a finding (``notebook/name``) -> reason; all saved tables are audited.
-
-    A finding is audited with those before it, and that of a part of the study with what the whole tells.
-    """
+    """Return what a report must withhold: name of a finding (``notebook/name``) -> reason. Each is audited with those
+    before it, and that of a part of the study with what the whole tells."""
     found = (saved for name in notebooks for saved in read_findings(folder / "findings" / name))  # read for a part only
     about = dict(notebooks=notebooks, only=plan.opened.only, beside=list(of_the_whole(plan.opened, found)))
     leaks = audit_folder(folder / "findings", known_of(plan.opened), **about)
