@@ -213,9 +213,19 @@ def test_a_taxonomy_that_takes_everything_nothing_or_is_none_is_refused(taxonomy
         cx.tag_topics(short, text="said", taxonomy=taxonomy)
 
 
-def test_a_taxonomy_that_cannot_be_read_is_refused_with_its_name(tmp_path):
-    (tmp_path / "own.yml").write_text("delivery: [", encoding="utf-8")
-    with pytest.raises(DataProblem, match="own.yml: the taxonomy cannot be read"):
+BOMB = "a: &a {en: [van]}\n" + "".join(
+    f"{new}: &{new} {{<<: [{', '.join([f'*{old}'] * 9)}]}}\n" for old, new in zip("abcdefghijklmnopqrst", "bcdefghijklmnopqrstu")
+)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("delivery: [", "own.yml: the taxonomy cannot be read"),
+    (BOMB, r"own.yml: a taxonomy takes no aliases \(\*name\); write out"),
+    ("delivery: " + "[" * 3000 + "]" * 3000, r"own.yml: the taxonomy cannot be read \(RecursionError\)"),
+])  # fmt: skip
+def test_a_taxonomy_that_cannot_be_read_is_refused_with_its_place(tmp_path, text, message):
+    (tmp_path / "own.yml").write_text(text, encoding="utf-8")
+    with pytest.raises(DataProblem, match=message):
         cx.tag_topics(TEXT, text="said", taxonomy=tmp_path / "own.yml")
 
 

@@ -56,10 +56,9 @@ def _listed(patterns) -> list:
 @cache
 def shipped() -> tuple[dict, dict]:
     """Return the taxonomy of the package; the words of each language, names of languages, Russian in Latin letters."""
-    topics, words = (Path(__file__).with_name(f"{name}.yml") for name in ("taxonomy", "words"))
-    words = yaml.safe_load(words.read_text(encoding="utf-8"))
+    words = yaml.safe_load(Path(__file__).with_name("words.yml").read_text(encoding="utf-8"))
     lists = {code: {kind: _listed(its) for kind, its in words[code].items()} for code in LANGUAGES[:3]}
-    return read_taxonomy(topics), words | lists
+    return read_taxonomy(Path(__file__).with_name("taxonomy.yml")), words | lists
 
 
 def read_taxonomy(taxonomy) -> dict[str, dict]:
@@ -68,8 +67,10 @@ def read_taxonomy(taxonomy) -> dict[str, dict]:
     if isinstance(taxonomy, (str, Path)):
         where = Path(taxonomy).name
         try:
-            taxonomy = yaml.safe_load(Path(taxonomy).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+            text = Path(taxonomy).read_text(encoding="utf-8")  # a short file of aliases can hang whoever reads it
+            say.refuse_if(any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)), "alias", where=where)
+            taxonomy = yaml.safe_load(text)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as problem:
             raise DataProblem(say("unreadable", where=where, problem=type(problem).__name__)) from problem
     say.refuse_if(not isinstance(taxonomy, Mapping) or not taxonomy, "no_topics", where=where)
     found = {}
@@ -168,8 +169,7 @@ class Texts:
     @cached_property
     def tone(self) -> np.ndarray:
         """Tone of each part, (p,): above zero is praise; a negator turns the next two words that count, alone it complains,
-        unless a report follows (*I did not order*).
-        """
+        unless a report follows (*I did not order*)."""
         counts = np.flatnonzero(~np.isin(self.kind, (SKIPPED, STOP, COMMA, JOIN, TURN)))
         kind, part = self.kind[counts], self.part[counts]
         tone, negator = np.where(abs(kind) == 1, kind, 0), kind == NEGATOR
