@@ -201,9 +201,6 @@ class Finding:
         return f"> {as_text(self.sentence())}", {"finding": self.id}
 
 
-Statement = Finding  # the name under which rooms make one whose sentence is computed with it: they are one class
-
-
 def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0, labels=None) -> Finding:
     """Return the finding of a question that these data cannot be asked, `why` being a sentence without its full stop."""
     from cxresearch.figures import written

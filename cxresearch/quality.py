@@ -11,7 +11,7 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns
-from cxresearch.findings import Check, Statement, say
+from cxresearch.findings import Check, Finding, say
 from cxresearch.privacy import hide_small_bases, require_base
 from cxresearch.survey import as_survey
 
@@ -20,7 +20,7 @@ FEWEST = 3  # items rated, under which one answer to all says nothing
 MANY = 5  # items rated, from which one answer to all is a reason to look; of three or four, alert people do it, too
 
 
-def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] = ()) -> Statement:
+def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] = ()) -> Finding:
     """Count what was answered, skipped and not applicable, and who gave one answer to everything.
 
     Tables: item by item, shares 0-1 of all responses, which add up to 1; ``straight``, the straight-lined by how many items
@@ -70,10 +70,10 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     known = {"skipped": survey.label(skipped["term"]), "share_skipped": skipped["share_skipped"], "many": MANY}
     known |= {"unmet": survey.label(unmet["term"]), "share_not_met": unmet["share_not_met"]}
     question = ("response_quality", "responses", None, found, summary, tuple(checks))
-    return Statement.of(say, keys, known, 0.95, *question, source=survey, further=further, figure=_bars)
+    return Finding.of(say, keys, known, 0.95, *question, source=survey, further=further, figure=_bars)
 
 
-def _bars(finding: Statement, ax):
+def _bars(finding: Finding, ax):
     """Draw answered, skipped and not applicable per item as parts of one bar (percent of responses)."""
     from cxresearch import figures  # `cxresearch check` counts without drawing, and drawing costs seconds to import
 

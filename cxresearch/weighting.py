@@ -10,7 +10,7 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
 from cxresearch.figures import forest
-from cxresearch.findings import Check, Statement, listing, say
+from cxresearch.findings import Check, Finding, listing, say
 from cxresearch.survey import Survey, as_survey, kish_effective_n
 
 TOLERANCE = 1e-10  # largest difference, as a share of all, between a margin and its target
@@ -20,7 +20,7 @@ MAX_RATIO, MAX_DEFF = 20.0, 2.0
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Raking(Statement):
+class Raking(Finding):
     """Weights raked to margins: target, before, after, n by margin (`term`) and category."""
 
     weights: np.ndarray = None  # (N,), NaN never

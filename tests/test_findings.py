@@ -15,7 +15,7 @@ import pytest
 
 import cxresearch as cx
 from cxresearch import findings
-from cxresearch.findings import GLOSSARY, Check, Finding, Statement, described
+from cxresearch.findings import GLOSSARY, Check, Finding, described
 from cxresearch.survey import Survey
 
 IDENTIFIERS = {"term", "group", "segment", "wave", "feature"}
@@ -272,7 +272,7 @@ def test_every_column_of_every_table_is_in_the_glossary(finding):
 
 
 def test_a_room_describes_its_own_columns_so_that_no_title_hangs_on_what_else_was_imported(finding):
-    room = type(finding).__module__.split(".")[1] if type(finding) is not Statement else cx._HOME[finding.function]
+    room = type(finding).__module__.split(".")[1] if type(finding) is not Finding else cx._HOME[finding.function]
     own = described_in("", *[room] * (PACKAGE / room).is_dir())
     columns = {c for table in finding.tables().values() for c in table.columns} | set(finding.glance().columns)
     foreign = {c for c in columns - own if c in GLOSSARY or re.sub("_(?:low|high)$", "", c) not in own}

@@ -14,7 +14,7 @@ from cxresearch import digits
 from cxresearch.chain.units import in_time, opened, say
 from cxresearch.errors import require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, over_waves, titled
-from cxresearch.findings import Check, Statement, ends, listing, number
+from cxresearch.findings import Check, Finding, ends, listing, number
 from cxresearch.inference import adjusted_p_values, critical_value, percentile_interval
 from cxresearch.inference.clusters import demean
 from cxresearch.inference.pooling import LEVELS, between_variance, intraclass, krippendorff_alpha, one_way
@@ -75,7 +75,7 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
 
 def agent_consistency(
     ratings, *, score, agent, case_mix=(), occasion=None, worth_acting_on=None, confidence=0.95, min_ratings: int = 10
-) -> Statement:
+) -> Finding:
     """Return whether agents serve alike: the sd of their true means after case mix, and shrunken means.
 
     Case mix by least squares within agents; one-way REML, interval from F; BLUPs with their prediction error. Contacts
@@ -144,7 +144,7 @@ def agent_consistency(
 
 def rater_agreement(
     sheet, *, item, rater, case, level: str = "ordinal", n_boot: int = 1000, confidence: float = 0.95, seed
-) -> Statement:
+) -> Finding:
     """Return whether raters of the same cases agree: Krippendorff's alpha, its interval by resampling cases.
 
     `sheet` has one row per `case` and `rater`; `level` is nominal (`item` holds codes), ordinal or interval (numbers).
@@ -194,7 +194,7 @@ def chance_limit(kind: str, centre: float, base, error, tail: float) -> np.ndarr
 
 def funnel(
     units, *, value, base, unit, kind: str, sd=None, dispersion: str = "additive", confidence: float = 0.95
-) -> Statement:
+) -> Finding:
     """Return which units lie outside limits that know their base and what units commonly differ by.
 
     Limits of shares and rates are exact, interpolated, and cut at 0 (a share's at 1). The units' own spread widens them,
@@ -268,7 +268,7 @@ def _funnel_figure(finding, ax=None):
 
 def process_chart(
     ratings, *, value, period, by=None, kind: str = "mean", baseline: int, rules=(1,), confidence: float = 0.95
-) -> Statement:
+) -> Finding:
     """Return where a process left its limits, and how many false alarms the rules raise by themselves.
 
     Established where a point lies beyond 3 sd by Holm's p over all points: signals alone come at times. Refused: rules

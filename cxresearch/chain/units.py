@@ -14,7 +14,7 @@ from pandas.api.types import is_numeric_dtype
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, require_columns, require_share
-from cxresearch.findings import ENDS, Check, Finding, Statement, ends, listing, words
+from cxresearch.findings import ENDS, Check, Finding, ends, listing, words
 from cxresearch.inference import adjusted_p_values, percentile_interval, t_interval
 from cxresearch.inference.clusters import cr2
 from cxresearch.inference.pooling import intraclass, one_way
@@ -48,12 +48,12 @@ class Opened(Survey):
         persons = self.rows.index if self.respondent is None else person_codes(self.rows[self.respondent])
         return pd.Series(persons).groupby(code).nunique().to_numpy()
 
-    def found(self, *question, keys, summary, known, checks=(), left=None, figure=None, **drawn) -> Statement:
+    def found(self, *question, keys, summary, known, checks=(), left=None, figure=None, **drawn) -> Finding:
         """Return function, outcome, group and table as a finding; `left` says what was left out, and how often."""
         what, hidden = left or ("", 0)
         out = [Check(f"{what}, left out", hidden, "0", not hidden, "info")] * bool(left)
         question = say, keys, known, self.confidence, *question, summary, (*checks, *out, *self.checks)
-        return Statement.of(*question, source=self, suppressed=hidden, figure=figure, drawn=drawn)
+        return Finding.of(*question, source=self, suppressed=hidden, figure=figure, drawn=drawn)
 
 
 def opened(data, *keys, numbers=(), confidence: float = 0.95, once="", gaps: bool = False) -> Opened:
@@ -188,7 +188,7 @@ def unit_panel(
 
 def unit_reliability(
     answers, *, item, unit, period=None, n=None, sd=None, confidence: float = 0.95, min_answers: int = 10
-) -> Statement:
+) -> Finding:
     """Return how far means of units can be told from chance: ICC with interval, reliability of each unit's mean.
 
     ICC(1) = (MSB - MSW) / (MSB + (k - 1) MSW), k = (N - sum n^2/N)/(J - 1), interval from F; reliability of a mean
@@ -239,7 +239,7 @@ def unit_reliability(
     return given.found("unit_reliability", item, ", ".join(keys), found, summary=summary, **told, **drawn)
 
 
-def _stability(given, item, unit, period) -> Statement:
+def _stability(given, item, unit, period) -> Finding:
     """Return how alike a unit's means of several periods are: all that means alone can tell."""
     icc, n = intraclass(given.table[item], given.table[unit], confidence=given.confidence), len(given.table)
     row = pd.DataFrame([{"term": "one period's mean", **ends("estimate", *icc[:3]), "n": n}])
@@ -251,7 +251,7 @@ def _stability(given, item, unit, period) -> Statement:
     return given.found("unit_reliability", item, unit, row, **told)
 
 
-def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0.95) -> Statement:
+def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0.95) -> Finding:
     """Return whether a cause goes before an outcome between units: lag, lead, reverse, within and between.
 
     Least squares of standard scores with period effects, CR2 errors by unit. Established where the next period given
@@ -295,7 +295,7 @@ def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0
 
 def service_profit_chain(
     panel, *, steps, unit, period, lag: int = 1, reliability=None, confidence: float = 0.95, seed
-) -> Statement:
+) -> Finding:
     """Return each link of the chain between units, raw and corrected for reliability, and the part that passes through.
 
     r is the slope of standard scores, CR2 errors by unit; corrected, r / sqrt(rel_x rel_y) (Spearman 1904). Indirect:

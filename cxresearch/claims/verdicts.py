@@ -16,7 +16,7 @@ from scipy import stats
 
 from cxresearch import digits, inference
 from cxresearch.errors import require_columns, require_share
-from cxresearch.findings import Check, Statement, ends, listing, words
+from cxresearch.findings import Check, Finding, ends, listing, words
 from cxresearch.inference.pooling import cronbach_alpha, feldt_interval
 from cxresearch.inference.shares import as_correlations, em_moments, residual_variances, shapley_parts, unpacked
 from cxresearch.survey import Survey, as_survey, as_table
@@ -80,7 +80,7 @@ def persons_in(survey: Survey, values: np.ndarray) -> int:
 def loyalty_ratios(
     customers, *, score, outcomes, loyal: float = 9, disloyal: float = 6, claimed: float | None = None,
     thresholds=(8, 9, 10), against=None, controls=(), behavioural: bool = False, confidence: float = 0.95,
-) -> Statement:  # fmt: skip
+) -> Finding:  # fmt: skip
     """Return how many times as often loyal customers do something, under every definition of loyal.
 
     Koopman's interval on effective counts p (1 - p) / SE^2 of the design. Holm over all rows, of "the ratio is 1".
@@ -152,7 +152,7 @@ def loyalty_ratios(
     drawn = dict(line=1, unit="times as often as the others; bars: the largest ratio that is possible")
     question = "loyalty_ratios", " ".join(did), score, found, summary, checks
     told = say, keys, first | summary | known, confidence
-    return Statement.of(*told, *question, source=survey, fitted=fit, figure=_figure, drawn=drawn)
+    return Finding.of(*told, *question, source=survey, fitted=fit, figure=_figure, drawn=drawn)
 
 
 def _outcomes(survey: Survey, marks, score, outcomes, behavioural) -> dict[str, np.ndarray]:
@@ -213,7 +213,7 @@ def _adjusted(survey, marks, y, controls, loyal, disloyal, confidence) -> tuple[
     return fit, ends("adjusted_ratio", *ratio) | {"e_value": inference.e_value(ratio[0])}
 
 
-def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivalence=0.05, confidence=0.95) -> Statement:
+def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivalence=0.05, confidence=0.95) -> Finding:
     """Return whether own customers state what is quoted of others.
 
     Wilson's interval on the design's effective base, Newcombe's of the difference. Lower or higher: Holm over items.
@@ -269,10 +269,10 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
     summary |= {"method": "Wilson, linearised; Newcombe; Holm", "established": "not established" not in verdict}
     told = say, ["shares", "with error" if quoted_n else "exact"], known, confidence
     question = "stated_shares", " ".join(limits), None, table, summary, (check,)
-    return Statement.of(*told, *question, source=survey, drawn=dict(scale=100, unit="share who state it, %"))
+    return Finding.of(*told, *question, source=survey, drawn=dict(scale=100, unit="share who state it, %"))
 
 
-def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement:
+def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Finding:
     """Return whether the same persons did what they said.
 
     Paired difference of shares, its error by the design; p is McNemar's (without correction) in a simple sample.
@@ -316,13 +316,13 @@ def said_and_did(customers, *, said, did, confidence: float = 0.95) -> Statement
     check = Check("persons known in both", n, "at least 100", n >= 100)
     question = "said_and_did", f"{said} and {did}", None, pd.DataFrame([{"group": "all"} | row]), summary, (check,)
     drawn = dict(scale=100, line=0, unit="said it less did it, percentage points")
-    return Statement.of(*told, *question, source=survey, drawn=drawn)
+    return Finding.of(*told, *question, source=survey, drawn=drawn)
 
 
 def weigh_myths(
     responses, *, outcome, kinds: Mapping[str, str], satisfaction=None, customers=None, owners=None, revenue=None,
     n_boot: int = 1000, confidence: float = 0.95, seed,
-) -> Statement:  # fmt: skip
+) -> Finding:  # fmt: skip
     """Weigh ten beliefs about customer experience: refuted, supported, open, or not to be tested on these data.
 
     Parts of R² by LMG (answers missing at random, EM), bootstrapped; shares Wilson on the design's base; alpha Feldt;
@@ -389,7 +389,7 @@ def weigh_myths(
     told = say, ["myths", "myths more" if refuted else "no myths"], known, confidence
     marked = table["verdict"][table["estimate"].notna()] == "refuted"
     drawn = dict(unit="estimate with interval; in colour: refuted", marked=marked)
-    return Statement.of(*told, "weigh_myths", outcome, None, table, summary, (check,), source=survey, drawn=drawn)
+    return Finding.of(*told, "weigh_myths", outcome, None, table, summary, (check,), source=survey, drawn=drawn)
 
 
 def _explained(survey, answers, outcome, kinds, owners, n_boot, seed) -> dict:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import require_choice, require_columns
-from cxresearch.findings import ENDS, Check, Shown, Statement, ends, words
+from cxresearch.findings import ENDS, Check, Finding, Shown, ends, words
 from cxresearch.inference import wilson_interval
 from cxresearch.inference.events import opened, quoted, require_one_id_type
 from cxresearch.privacy import hide_cells
@@ -19,7 +19,7 @@ HOUR = 3_600_000_000  # microseconds
 UNKNOWN = np.iinfo(np.int64).min  # a time that is missing
 
 
-class JourneyFinding(Statement):
+class JourneyFinding(Finding):
     """A statement whose rows with their intervals a deck can draw."""
 
     chart = property(lambda self: Shown("tidy", *ENDS, self.drawn.get("unit", "")))

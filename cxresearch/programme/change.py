@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch.errors import nearest, require_share
-from cxresearch.findings import ENDS, Statement, ends, interval, listing, p_words
+from cxresearch.findings import ENDS, Finding, ends, interval, listing, p_words
 from cxresearch.inference import adjusted_p_values, t_interval
 from cxresearch.inference.clusters import cr2, demean, jackknife, wild_bootstrap
 from cxresearch.programme.shared import moment, relation, say, statement
@@ -100,7 +100,7 @@ def segments(n: int, start: int, season: int | None) -> np.ndarray:
 
 def interrupted_series(
     series, *, outcome, period, since, comparison=None, season=None, every=None, confidence=0.95, min_points=8
-) -> Statement:
+) -> Finding:
     """Return how much the level of a series changed at a date, beyond the line it was on.
 
     Errors of neighbours hang together (AR(1) by REML, t on T (1 - rho) / (1 + rho) - k degrees of freedom). Established
@@ -214,7 +214,7 @@ def group_time(Y, starts, weights) -> np.ndarray:
 def difference_in_differences(
     panel, *, outcome, unit, period, treated=None, since, controls=(), every=None, n_boot=9999, confidence=0.95,
     min_units=5, seed,
-) -> Statement:  # fmt: skip
+) -> Finding:  # fmt: skip
     """Return how much more an outcome changed where the programme runs than where it does not.
 
     Two-way effects, errors by unit (CR2). Established if Welch's test of the units' changes and the wild bootstrap

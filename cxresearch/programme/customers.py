@@ -11,7 +11,7 @@ from scipy import stats
 from cxresearch.digits import at_least
 from cxresearch.errors import require_columns, require_share
 from cxresearch.figures import axes_or_new, heat_map
-from cxresearch.findings import CANNOT, ENDS, Finding, Statement, ends, interval, number
+from cxresearch.findings import CANNOT, ENDS, Finding, ends, interval, number
 from cxresearch.inference import critical_value, fieller_interval, wilson_interval
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
@@ -75,7 +75,7 @@ def joined_since(survey, customer, since, begin, end) -> tuple[pd.DataFrame, np.
 def acquisition(
     customers, transactions, *, customer=None, since=None, time=None, amount=None, period="month", until=None,
     confidence=0.95, n_boot=1000, seed,
-) -> Statement:  # fmt: skip
+) -> Finding:  # fmt: skip
     """Return new customers by period, their mean first order, in currency, and revenue per customer (``further``).
 
     Parameters
@@ -127,7 +127,7 @@ def acquisition(
 
 def cohort_retention(
     transactions, *, customer=None, time=None, amount=None, period="month", until=None, since=None, confidence=0.95
-) -> Statement:
+) -> Finding:
     """Return the share (0-1; Wilson) of each cohort of customers that bought in later periods: active, not retained;
     and how soon they bought again, 1 - Kaplan & Meier of the days (``further``).
 
@@ -233,7 +233,7 @@ def _ratio(term, cost, record, given, length, n_boot, seed, confidence) -> tuple
 def cost_ratios(
     costs, *, period=None, kind=None, amount=None, counts, roles, share_for_acquisition=None, lifetime=None,
     n_boot=1000, confidence=0.95, seed,
-) -> Statement:  # fmt: skip
+) -> Finding:  # fmt: skip
     """Return the cost to win a customer, per contact, to keep a customer and of sales, in currency.
 
     Ratios of sums over the periods that both hold, Fieller's interval; errors from blocks of neighbouring periods.
@@ -308,7 +308,7 @@ def span_of(low, high, confidence) -> str:
 def payback(
     customers, transactions, *, customer=None, since=None, time=None, amount=None, until=None, cost, margin=1.0,
     n_boot=1000, confidence=0.95, min_rows=30, seed,
-) -> Statement:  # fmt: skip
+) -> Finding:  # fmt: skip
     """Return the month in which the margin of a new customer, in currency, reaches what it cost to win one.
 
     Each month's margin is the mean of those seen in all of it; the interval, from resamples of customers and of the

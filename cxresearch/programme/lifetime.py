@@ -13,7 +13,7 @@ from scipy import optimize
 from scipy.special import betaln, digamma, gammaln, hyp2f1
 
 from cxresearch.errors import require_choice, require_share
-from cxresearch.findings import ENDS, Statement, ends, interval
+from cxresearch.findings import ENDS, Finding, ends, interval
 from cxresearch.inference import percentile_interval
 from cxresearch.privacy import hide_cells
 from cxresearch.programme.shared import PERIODS, elapsed, ids_of, payments, resampled, say, statement
@@ -169,7 +169,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Lifetime(Statement):
+class Lifetime(Finding):
     """What the model foretold, and what a customer is worth; `augment` gives it by customer."""
 
     customers: pd.DataFrame = None

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cxresearch.errors import require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, titled
-from cxresearch.findings import Check, Statement, words
+from cxresearch.findings import Check, Finding, words
 from cxresearch.inference.events import amount_sql, opened, quoted, require_one_id_type, time_sql
 from cxresearch.survey import Survey, as_survey, as_table
 
@@ -20,7 +20,7 @@ DAYS = """WITH days AS (SELECT customer, moment::DATE AS day, min(moment::DATE) 
   sum(value) AS value FROM source WHERE value IS NOT NULL AND moment < TIMESTAMP '{end}' GROUP BY 1, 2) """
 
 
-def statement(keys, known, confidence, *question, source, found, figure=None, kind=Statement, **more):
+def statement(keys, known, confidence, *question, source, found, figure=None, kind=Finding, **more):
     """Return what is told; `found`: checks, name=(value, ok) or with level; `figure` may be options of `lines`."""
     table, further = question[3], more.get("further", {})
     named = {term: say["name_" + term] for term in table.iloc[:, 0] if f"name_{term}" in say}

@@ -7,7 +7,7 @@ from scipy import stats
 from cxresearch import digits
 from cxresearch.errors import require_columns
 from cxresearch.figures import PALETTE, axes_or_new, titled
-from cxresearch.findings import ENDS, Check, Finding, Statement, ends, listing, nothing, number, percent
+from cxresearch.findings import ENDS, Check, Finding, ends, listing, nothing, number, percent
 from cxresearch.inference import critical_value, t_interval, wilson_interval
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.survey import as_survey
@@ -22,7 +22,7 @@ UNITS = {"nps": "points of the net promoter score", "share": "percentage points"
 
 def topic_impact(
     responses, *, score: str, text: str, taxonomy=None, language=None, n_boot=1000, confidence=0.95, seed
-) -> Statement:
+) -> Finding:
     """Return what complaints and praise of each topic go with: contribution to the score, and at equal other topics.
 
     Rows are topics (`term`) by tone: ``estimate`` n_t (m_t - m) / (N - n_t), the mean less the mean without t, and
@@ -78,7 +78,7 @@ def topic_impact(
     hidden, checks = int(((who > 0) & (who < survey.min_base)).sum()), (*sample.checks, enough, alike)
     question = "topic_impact", f"{score}, {text}", None, table, summary, checks
     more = dict(labels=read.labels, fitted=fitted, drawn=drawn, suppressed=hidden)
-    return Statement.of(say, keys, known, confidence, *question, source=survey, **more)
+    return Finding.of(say, keys, known, confidence, *question, source=survey, **more)
 
 
 def points_of(survey, score: str) -> tuple[np.ndarray, str]:
@@ -135,7 +135,7 @@ def area_under_curve(score, positive) -> tuple[float, float]:
 
 def tone_of_texts(
     responses, *, text: str, score: str, language=None, folds=5, confidence=0.95, min_rows=200, seed
-) -> Statement:
+) -> Finding:
     """Return whether the tone of texts agrees with the scores of their writers, learnt from other writers' scores.
 
     Rows are fifths of the texts by tone: ``reads_as`` beside ``estimate``, the share of satisfied writers. `glance` has the
@@ -196,7 +196,7 @@ def tone_of_texts(
     question = "tone_of_texts", f"{score}, {text}", None, table, summary | {"auc_words": plain}, checks
     unlike = {"term": ["high", "low"], "n": [f.sum() for f in apart]}
     further = {"disagreement": pd.DataFrame(unlike)} if all(seen) else {}
-    return Statement.of(*told, *question, source=survey, further=further, drawn=drawn)
+    return Finding.of(*told, *question, source=survey, further=further, drawn=drawn)
 
 
 def log_odds(first, second, prior) -> tuple[np.ndarray, np.ndarray]:
@@ -251,12 +251,12 @@ def distinctive_words(responses, *, text: str, group: str, language=None, min_pe
     check = Check("words said in enough texts", len(counts), "at least 20", len(counts) >= 20)
     summary = {"n": int(inside.sum()), "method": "log-odds with an informative Dirichlet prior"}
     drawn = {"line": 0, "unit": f"log-odds, {levels[0]} against {levels[1]}"}
-    return Statement.of(*told, *asked, table, summary, (check,), source=survey, drawn=drawn)
+    return Finding.of(*told, *asked, table, summary, (check,), source=survey, drawn=drawn)
 
 
 def closed_loop(
     responses, *, score, asked, followed_up, until=None, next_score=None, person=None, target_days=7, confidence=0.95
-) -> Statement:
+) -> Finding:
     """Return how soon dissatisfied customers are followed up, and whether it goes with a higher next score.
 
     Rows are ``followed up`` (share within `target_days`, 0-1, Kaplan-Meier), ``naive gain`` (low scores rise by themselves)
@@ -319,10 +319,10 @@ def closed_loop(
     shown = shown[len(last) - np.searchsorted(last, shown["days_since"]) >= survey.min_base]
     more = dict(further={"curve": shown}, drawn={"target": target_days}, figure=_curve)
     question = "closed_loop", score, None, pd.DataFrame(rows), summary, checks
-    return Statement.of(say, ["loop", key], told, confidence, *question, source=survey, **more)
+    return Finding.of(say, ["loop", key], told, confidence, *question, source=survey, **more)
 
 
-def _curve(finding: Statement, ax):
+def _curve(finding: Finding, ax):
     """Draw the share followed up by days since the answer, with its interval, and the target."""
     ax, shown = axes_or_new(ax), finding.further["curve"]
     low, middle, high = (100 * shown[c] for c in ("followed_low", "followed", "followed_high"))

@@ -9,7 +9,7 @@ from scipy import stats
 from cxresearch import digits
 from cxresearch.errors import require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, columns, titled, wrap
-from cxresearch.findings import ENDS, Check, Statement, as_text, csv_safe, ends, listing, nothing, number, percent
+from cxresearch.findings import ENDS, Check, Finding, as_text, csv_safe, ends, listing, nothing, number, percent
 from cxresearch.inference import adjusted_p_values, wilson_interval
 from cxresearch.inference.pooling import krippendorff_alpha
 from cxresearch.survey import as_table
@@ -33,7 +33,7 @@ class Quotes(dict):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Topics(Statement):
+class Topics(Finding):
     """One row per topic (`term`, ``other`` for texts that say something without one), group and wave; see `tag_topics`."""
 
     read: Texts | None = field(default=None, kw_only=True)
@@ -212,7 +212,7 @@ def coding_sheet(responses, *, text: str, taxonomy=None, language=None, n: int =
     return csv_safe(sheet.loc[turn.sort_values(kind="stable").index[:n]].sort_values("row", ignore_index=True))
 
 
-def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -> Statement:
+def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -> Finding:
     """Return how the taxonomy's topics agree with those that people give, by language.
 
     Rows are languages and ``all``: ``estimate`` (recall) and ``topic_precision`` with Wilson's intervals, ``alpha``
@@ -253,10 +253,10 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
     checks = recalled, Check("coders agree (alpha)", number(alpha, 2), "at least 0.67", bool(alpha >= 0.67))
     summary, drawn = {"n": len(sheet), "method": "majority of the coders"}, {"scale": 100, "unit": "recall, %"}
     question = "coding_agreement", "topics", None, pd.DataFrame(rows), summary, checks
-    return Statement.of(say, ["coding"], rows[-1], confidence, *question, source=as_table(sheet), drawn=drawn)
+    return Finding.of(say, ["coding"], rows[-1], confidence, *question, source=as_table(sheet), drawn=drawn)
 
 
-def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2, 9), min_rows=200, seed) -> Statement:
+def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2, 9), min_rows=200, seed) -> Finding:
     """Return topics of the texts that the taxonomy leaves over, if the same ones come out of half of the texts.
 
     Rows are topics: ``words``, ``estimate`` (share of those texts, Wilson), ``come_again``; "no stable topics" is an answer.
@@ -320,4 +320,4 @@ def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2
     check = Check("topics come again in half of the texts (Jaccard)", number(best, 2), "at least 0.6", True, "stops")
     summary = {"n": n, "method": "non-negative factors of TF-IDF", "come_again": best, "established": True}
     question, drawn = ("free_topics", text, None, table, summary, (check,)), {"scale": 100, "unit": f"% of {n} texts"}
-    return Statement.of(say, ["free"], known, 0.95, *question, source=read.survey, drawn=drawn)
+    return Finding.of(say, ["free"], known, 0.95, *question, source=read.survey, drawn=drawn)
