@@ -6,6 +6,7 @@ linear, takes 12 of the 24 parameter sets, with ``--quick`` 3, and is scaled up)
 - ``cli_loop_ratio``: 24 reports of a light notebook as ``papermill`` + ``nbconvert --to html`` from a shell, by ours with
   its pages, start and warm-up included; at least 12.
 - ``one_process_ratio``: the same by papermill in one process, without HTML, by ours with it; at least 4.
+- ``provisioner_ratio``: papermill in one process with ordinary kernels, by the same with warm ones; at least 3.
 - ``limit_ratio``: all notebooks of the project, ours (warm, pages included) by the same cells as plain Python in as many
   warm processes, values formatted and figures drawn; at most 1.3.
 - ``killed_known_seconds``: from SIGKILL of a notebook's process until its failure is known; at most 0.5.
@@ -116,10 +117,11 @@ def cli_loop(folder: Path, values) -> float:
     return seconds * len(SETS) / len(values)
 
 
-def one_process(folder: Path, values) -> float:
+def one_process(folder: Path, values, provisioner: str = "local-provisioner") -> float:
     """Return the seconds of papermill called for each report in one process."""
     words = [sys.executable, "-c", ONE_PROCESS, f"{LIGHT}.ipynb", *map(str, values)]
-    return seconds_of(*words, cwd=folder / "notebooks") * len(SETS) / len(values)
+    seconds = seconds_of(*words, cwd=folder / "notebooks", JUPYTER_DEFAULT_PROVISIONER_NAME=provisioner)
+    return seconds * len(SETS) / len(values)
 
 
 def plain(paths) -> float:
@@ -235,14 +237,17 @@ def main() -> None:
         ours = seconds_of(sys.executable, "-c", OURS, str(folder), cwd=ROOT)
         print(f"ours {ours:.1f} s for {len(SETS)} reports with pages, {WORKERS} workers", flush=True)
         loop, single = cli_loop(folder, values), one_process(folder, values)
+        warm_kernels = one_process(folder, SETS[:3] if quick else SETS, "cxresearch-warm")
         for left in (*folder.glob("notebooks/loop-*"), *folder.glob("notebooks/one-*")):
             left.unlink()
         print(f"papermill + nbconvert from a shell {loop:.1f} s; papermill in one process {single:.1f} s", flush=True)
+        print(f"papermill in one process with warm kernels {warm_kernels:.1f} s", flush=True)
         warm, limit, each = warm_runs(folder, 1 if quick else 2)
         print(f"all notebooks {warm:.1f} s, plain {limit:.1f} s; each {each}", flush=True)
         result = {
             "cli_loop_ratio": round(loop / ours, 1),
             "one_process_ratio": round(single / ours, 1),
+            "provisioner_ratio": round(single / warm_kernels, 2),
             "limit_ratio": round(warm / limit, 2),
             "killed_known_seconds": round(killed(folder), 3),
             **({} if quick else {"growth_mb": round(growth(folder), 1)}),

@@ -1,8 +1,10 @@
 """Forked notebooks: the outputs of a kernel to the byte, nothing passed on, an end that is known at once."""
 
+import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -10,12 +12,13 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+from jupyter_client.manager import AsyncKernelManager
 from tiny import tree, write_answer, write_notebook, write_study
 from waiting import PATIENCE, descendants, running, wait_for
 
 from cxresearch.runs.execution import how_ended
 from cxresearch.runs.make import Pool, make_run, plan_run
-from cxresearch.runs.warm import SERVERS, Fork, may_fork
+from cxresearch.runs.warm import NAME, SERVERS, Fork, may_fork
 
 # What differs between two runs anywhere, by time or by a random name, is not asked for.
 CASES = {
@@ -306,6 +309,60 @@ def test_the_end_of_a_kernel_is_read_once_whoever_asks_at_the_same_time(monkeypa
     for thread in asking:
         thread.join()
     assert told == [3, 3, 3]
+
+
+async def started(stops_at_line_3: bool) -> list:
+    """Start a warm kernel as any program does, over the network of this machine, and return what became of it."""
+    manager = AsyncKernelManager(kernel_name="python3", transport="tcp")
+    await manager.start_kernel()
+    ports = [value for key, value in manager.get_connection_info().items() if key.endswith("_port")]
+    for port in ports:
+        socket.create_connection(("127.0.0.1", port)).close()
+    client, fork = manager.client(), manager.provisioner.process
+    client.start_channels()
+    await client.wait_for_ready()
+    seen = await stopped(client) if stops_at_line_3 else []
+    client.stop_channels()
+    await manager.shutdown_kernel()
+    assert [type(client).__module__, type(fork), len(ports)] == ["cxresearch.runs.warm", Fork, 5]
+    return [*seen, *[fork.returncode] * (not stops_at_line_3)]
+
+
+async def stopped(client) -> list:
+    """Execute a cell with a breakpoint as JupyterLab does, and return the line at which it stopped and what it printed."""
+
+    async def asked(command: str, **arguments) -> dict:
+        content = {"type": "request", "seq": 1, "command": command, "arguments": arguments}
+        client.control_channel.send(message := client.session.msg("debug_request", content))
+        while (told := await client.control_channel.get_msg(timeout=PATIENCE))["parent_header"] != message["header"]:
+            pass
+        return told["content"]["body"] if "body" in told["content"] else {}
+
+    async def heard(kind: str, event: str | None = None) -> dict:
+        while True:
+            told = await client.iopub_channel.get_msg(timeout=PATIENCE)
+            if told["msg_type"] == kind and event in (None, told["content"].get("event")):
+                return told["content"]
+
+    await asked("initialize", clientID="t", adapterID="", pathFormat="path", linesStartAt1=True, columnsStartAt1=True)
+    await asked("attach")
+    code = "a = 1\nb = 2\nprint(a + b)"
+    path = (await asked("dumpCell", code=code))["sourcePath"]
+    await asked("setBreakpoints", source={"path": path}, breakpoints=[{"line": 3}], sourceModified=False)
+    await asked("configurationDone")
+    client.execute(code)
+    thread = (await heard("debug_event", "stopped"))["body"]["threadId"]
+    line = (await asked("stackTrace", threadId=thread))["stackFrames"][0]["line"]
+    await asked("continue", threadId=thread)
+    printed = (await heard("stream"))["text"].strip()
+    assert (await client.shell_channel.get_msg(timeout=PATIENCE))["content"]["status"] == "ok"
+    return [line, printed]
+
+
+def test_a_kernel_is_there_when_its_start_returns_its_debugger_stops_and_its_end_is_its_own(pool, monkeypatch):
+    monkeypatch.setenv("JUPYTER_DEFAULT_PROVISIONER_NAME", NAME)
+    assert asyncio.run(started(stops_at_line_3=False)) == [0]
+    assert asyncio.run(started(stops_at_line_3=True)) == [3, "3"]
 
 
 def test_an_exit_status_in_words():

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from queue import Empty
 
 import cxresearch
 from cxresearch.errors import StudyProblem
@@ -132,7 +131,6 @@ class Pool(AbstractContextManager):
 def _papermill():
     """Return papermill's function for our engine and warm kernels, and a client that looks often whether its kernel lives."""
     papermill = import_lightly("papermill")
-    from jupyter_client.asynchronous import AsyncKernelClient
     from jupyter_client.provisioning import KernelProvisionerFactory
     from nbclient.exceptions import DeadKernelError
     from papermill.clientwrap import PapermillNotebookClient
@@ -143,26 +141,7 @@ def _papermill():
         def execute_managed_notebook(cls, nb_man, kernel_name, *, run, **papermills_own):
             run(nb_man, kernel_name)
 
-    class Channels(AsyncKernelClient):
-        async def wait_for_ready(self, timeout: float) -> None:
-            """Return when outputs of the kernel come through; jupyter_client's own waits until none has come for 0.2 s."""
-            end = time.monotonic() + timeout
-            while await self._async_is_alive() and time.monotonic() < end:
-                asked, heard = self.kernel_info(), None
-                with suppress(Empty):
-                    self._handle_kernel_info_reply(await self.shell_channel.get_msg(timeout=1))
-                    while heard != (asked, "idle"):
-                        told = await self.iopub_channel.get_msg(timeout=0.2)
-                        heard = told["parent_header"].get("msg_id"), told["content"].get("execution_state")
-                    return
-            raise RuntimeError("the kernel did not answer")
-
     class Client(PapermillNotebookClient):
-        def create_kernel_manager(self):
-            manager = super().create_kernel_manager()
-            manager.client_factory = Channels
-            return manager
-
         async def _async_poll_kernel_alive(self) -> None:
             with suppress(DeadKernelError):
                 while True:

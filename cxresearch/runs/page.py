@@ -206,7 +206,6 @@ def plain(markup: str) -> str:
 
 def _table(table: str) -> str:
     """Return a table with scopes on its headers, numbers and unmet checks marked, in a box that scrolls by itself.
-
     Columns are counted from the right (-1), since rows may begin below a span; a cell is (tag, attributes, content).
     """
     parts = table.partition("</thead>") if "<thead>" in table else ("", "", table)

@@ -180,7 +180,6 @@ def _lacks(notebook, study) -> str | None:
 
 def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int = 1) -> list[Cell]:
     """Return the cells of a fan-out in the order of their values, the whole first, those under the base as one last.
-
     There is a cell for each combination of values that some row has; one with fewer than `min_rows` rows is skipped.
     """
     asked, base = f"--each {' '.join(each)}", opened.min_base
@@ -217,7 +216,6 @@ def cells_of(opened, each: Sequence[str], *, whole: bool = False, min_rows: int 
 
 def _counts(opened, each: list[str], counted: str) -> pd.DataFrame:
     """Return for each combination of values, in their order, ``only``, ``rows`` and ``people``.
-
     A column of another table is joined by customer. A value that few people have in its own table is under the base,
     however many rows of another they account for.
     """
@@ -242,7 +240,6 @@ def _counts(opened, each: list[str], counted: str) -> pd.DataFrame:
 
 def safe_names(cells: Iterable[Only]) -> list[str]:
     """Return a folder name for each cell: readable, and safe on any file system.
-
     Where values had to be changed, or names would differ only in capitals, eight digits of their hash follow.
     """
     cells = list(cells)

@@ -190,11 +190,8 @@ def _look(placed, trend, importance, coverage, topics) -> list[dict]:
 
 
 def _unknown(all_of: list[SavedFinding], told: list[str]) -> list[tuple[str, str]]:
-    """Return a sentence of a finding of each page that says what is not established, those that lead a page first.
-
-    A score claims nothing by itself. What was `told` above is not told again. A finding is told in its own words that
-    it is open, with what it is about; else in ours.
-    """
+    """Return a sentence of a finding of each page that says what is not established, those that lead a page first; none of
+    a score, which claims nothing by itself, or of what was `told` above. Its own words come before ours."""
     leads = {saved.page: saved for saved in reversed(all_of)}
     opened = [s for s in all_of if s["established"] is False and s.found and s["function"] not in SCORES]
     found: dict[str, str] = {}

@@ -15,6 +15,7 @@ import pickle
 import re
 import select
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -22,14 +23,15 @@ import time
 import warnings
 from collections import namedtuple
 from contextlib import suppress
-from functools import partialmethod
+from functools import partial, partialmethod
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
+from queue import Empty
 
 from ipykernel.compiler import XCachingCompiler
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
-from IPython.core.application import BaseIPythonApplication
+from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.provisioning import LocalProvisioner
 
 import cxresearch
@@ -42,19 +44,33 @@ SAME_EVERYWHERE = {  # the environment in which a notebook's outputs are the sam
     "PYTHONHASHSEED": "0",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
 }
-# of the server; pyarrow's memory would be tidied by a thread
-AT_START = SAME_EVERYWHERE | {"JE_ARROW_MALLOC_CONF": "background_thread:false", "CXRESEARCH_WARM_UP": "1"}
+# of the server; pyarrow's memory would be tidied by a thread, the debugger would say that frozen modules have no breakpoints
+QUIET = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+AT_START = SAME_EVERYWHERE | QUIET | {"CXRESEARCH_WARM_UP": "1"}
 LIBRARIES = (  # what the project's notebooks import at any point, beside what this package imports
     "pandas.io.formats.style", "pandas.io.formats.html", "pandas.io.formats.string", "pandas.io.formats.csvs",
     "pandas.core.reshape.reshape", "pandas.core.methods.to_dict", "pyarrow.parquet", "pyarrow.csv",
     "pyarrow.pandas_compat", "matplotlib_inline.backend_inline", "matplotlib.backends.backend_agg", "contourpy",
     "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PpmImagePlugin", "tornado.platform.asyncio",
     "pyarrow.vendored.version", "encodings.utf_8_sig", "statsmodels.genmod.generalized_linear_model",
-    "statsmodels.duration.survfunc", "formulaic", "sklearn.feature_extraction.text",
+    "statsmodels.duration.survfunc", "formulaic", "ipykernel.debugger", "sklearn.feature_extraction.text",
 )  # fmt: skip
-# Not while warming: polars starts threads when some library asks whether it is there; the debugger takes half a second.
-LEFT_OUT = ("polars", "debugpy")
-SET_SUBREAPER, SET_DEATH_SIGNAL = 36, 1  # of prctl
+
+
+class Client(AsyncKernelClient):
+    """A client that is ready when outputs of its kernel come through; jupyter_client's, when none has come for 0.2 s."""
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        end = time.monotonic() + (timeout or float("inf"))
+        while await self.is_alive() and time.monotonic() < end:
+            asked, heard = self.kernel_info(), None
+            with suppress(Empty):
+                self._handle_kernel_info_reply(await self.shell_channel.get_msg(timeout=1))
+                while heard != (asked, "idle"):
+                    told = await self.iopub_channel.get_msg(timeout=0.2)
+                    heard = told["parent_header"].get("msg_id"), told["content"].get("execution_state")
+                return
+        raise RuntimeError("the kernel did not answer")
 
 
 class WarmProvisioner(LocalProvisioner):
@@ -73,10 +89,25 @@ class WarmProvisioner(LocalProvisioner):
         except (OSError, EOFError):
             return await super().launch_kernel(cmd, **kwargs)
         self.pid = self.pgid = self.process.pid
-        last = Path("{ip}-{hb_port}".format(**self.connection_info))  # of its sockets; who connects earlier loses 0.2 s
-        while self.connection_info["transport"] == "ipc" and not last.exists() and self.process.poll() is None:
+        if self.parent.client_factory is AsyncKernelClient:
+            self.parent.client_factory = Client
+        while not self.listens() and self.process.poll() is None:  # who connects earlier loses 0.2 s
             await asyncio.sleep(0.004)
         return self.connection_info
+
+    def listens(self) -> bool:
+        """Return whether the last of a kernel's sockets, its heartbeat's, is there."""
+        if self.connection_info["transport"] == "ipc":
+            return Path("{ip}-{hb_port}".format(**self.connection_info)).exists()
+        with suppress(OSError), socket.create_connection([self.connection_info[k] for k in ("ip", "hb_port")]):
+            return True
+        return False
+
+    async def shutdown_requested(self, restart: bool = False) -> None:
+        """Wait for a fork's end, which comes soon: a kernel's manager looks for it every tenth of a second."""
+        end = time.monotonic() + 0.1
+        while isinstance(self.process, Fork) and self.process.poll() is None and time.monotonic() < end:
+            await asyncio.sleep(0.004)
 
 
 def may_fork(command: list[str]) -> bool:
@@ -200,7 +231,7 @@ class Order(namedtuple("Order", "connection_file environment folder umask")):
     def _bootstrap(self, parent_sentinel: int) -> int:
         os.setsid()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
         for number, fd in enumerate(forkserver.get_inherited_fds(), start=1):
             os.dup2(fd, number)
             os.close(fd)
@@ -230,18 +261,17 @@ def _warm_up() -> None:
     gc.disable()  # nothing that is imported is garbage
     sys.path = [p for p in sys.path if p != ""]  # the application puts it in front, as for a kernel
     sys.argv = [str(Path(importlib.import_module("ipykernel").__file__).parents[1] / "ipykernel_launcher.py")]
-    sys.modules.update(dict.fromkeys(LEFT_OUT))
+    sys.modules["polars"] = None  # which starts threads as soon as a library asks whether it is there
     app = IPKernelApp.instance()
-    BaseIPythonApplication.initialize(app, [NO_HISTORY])
+    super(IPKernelApp, app).initialize([NO_HISTORY])  # without sockets and a kernel
     app.init_pdb()
     shell = ZMQInteractiveShell.instance(parent=app, profile_dir=app.profile_dir, compiler_class=XCachingCompiler)
     with shell.builtin_trap:  # pandas chooses its display options at import by whether there is a kernel's shell
         import_all()
-    for name in LEFT_OUT:
-        del sys.modules[name]
+    del sys.modules["polars"]
     if (threads := len(os.listdir("/proc/self/task"))) != 1:
         raise RuntimeError(f"it has {threads} threads after importing")
-    ctypes.CDLL(None).prctl(SET_SUBREAPER, 1, 0, 0, 0)  # what a notebook leaves behind comes here and is ended
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: what notebooks leave is ended here
     warnings.filterwarnings("ignore", "forkserver: waitpid")
     atexit.register(_end)
     gc.collect()
@@ -251,12 +281,10 @@ def _warm_up() -> None:
 
 def import_all() -> None:
     """Import every public name of this package, and the libraries."""
-    for name in cxresearch.__all__:
-        with suppress(Exception):  # it fails again, and is told, in the notebook that needs it
-            getattr(cxresearch, name)
-    for name in LIBRARIES:
-        with suppress(Exception):
-            importlib.import_module(name)
+    for load, names in ((partial(getattr, cxresearch), cxresearch.__all__), (importlib.import_module, LIBRARIES)):
+        for name in names:
+            with suppress(Exception):  # it fails again, and is told, in the notebook that needs it
+                load(name)
 
 
 def _end() -> None:
