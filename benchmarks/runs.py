@@ -127,7 +127,7 @@ def one_process(folder: Path, values, provisioner: str = "local-provisioner") ->
 def plain(paths) -> float:
     """Return the seconds in which warm processes execute the cells of all notebooks, the longest first."""
     words = [sys.executable, "-c", PLAIN, *map(str, paths)]
-    one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     environment = {**os.environ, **one, "MPLBACKEND": "agg", "CXRESEARCH_RUN": tempfile.mkdtemp()}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     workers = [subprocess.Popen(words, cwd=ROOT, env=environment, **pipes) for _ in range(WORKERS)]

@@ -225,6 +225,21 @@ def test_the_floor_counts_persons_and_hides_what_the_rest_would_tell():
     )
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_two_definitions_of_loyal_do_not_tell_what_the_few_between_them_did(seed):
+    rng = np.random.default_rng(seed)
+    score = rng.choice(11, size=600, p=rng.dirichlet(np.full(11, 0.5)))
+    table = pd.DataFrame({"score": score, "again": rng.integers(0, 2, 600)})
+    found = cx.loyalty_ratios(cx.as_survey(table, min_base=10), score="score", outcomes=["again"])
+    groups = []
+    for definition in found.tidy()["definition"]:
+        top, others = definition.split(" or more against ")
+        below = score < float(top) if others == "all others" else score <= float(others.removeprefix("at most "))
+        groups += [score >= float(top), below]
+    cells = pd.DataFrame(groups).T.loc[np.any(groups, axis=0)].value_counts()
+    assert cells.min() >= 10
+
+
 def test_a_control_may_be_called_as_anything_else():
     table = customers(np.random.default_rng(1), ratio=2.0).assign(age=np.random.default_rng(2).normal(size=600))
     plain, *others = (

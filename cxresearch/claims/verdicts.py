@@ -71,10 +71,11 @@ def share_of(survey: Survey, values: np.ndarray, what: str, confidence: float) -
     return *map(float, (share, *inference.wilson_interval(share, n, confidence))), len(sample), n
 
 
-def persons_in(survey: Survey, values: np.ndarray) -> int:
-    """Return how many persons values are known of, in rows with a weight."""
+def persons_in(survey: Survey, values: np.ndarray, parts=0) -> int:
+    """Return how many persons values are known of, in rows with a weight; of several parts (n,), in the smallest."""
     person = np.arange(len(values)) if survey.respondent is None else person_codes(survey.table[survey.respondent])
-    return len(np.unique(person[~np.isnan(values) & (survey.weights() > 0)]))
+    known = pd.DataFrame({"person": person, "part": parts})[~np.isnan(values) & (survey.weights() > 0)]
+    return int(known.groupby("part")["person"].nunique().min()) if len(known) else 0
 
 
 def loyalty_ratios(
@@ -118,10 +119,14 @@ def loyalty_ratios(
             name = f"{top:g} or more against {'all others' if end is None else f'at most {end:g}'}"
             row = {"term": outcome, "definition": name}, groups
             definitions.setdefault(tuple(np.isnan(group).tobytes() for group in groups), row)
-        asked += len(definitions)
+        asked, parts = asked + len(definitions), np.zeros(len(y), dtype=int)  # 0: in no group that is shown
         for row, groups in definitions.values():
-            if all(np.sum(~np.isnan(g)) >= max(LEAST, floor) and persons_in(survey, g) >= floor for g in groups):
+            finer, _ = pd.factorize(np.append(0, 4 * parts + [2, 1] @ ~np.isnan(groups)))
+            finer = finer[1:]  # groups that are shown tell of those between them
+            fewest = persons_in(survey, np.where(finer, y, np.nan), finer)
+            if fewest >= floor and all(np.sum(~np.isnan(group)) >= max(LEAST, floor) for group in groups):
                 rows.append(row | _ratio(survey, groups, claimed or np.nan, confidence))
+                parts = finer
     say.refuse_if(not rows, "few_loyal", score=score, least=max(LEAST, floor))
     found, (main, y) = pd.DataFrame(rows), next(iter(did.items()))
     found["p_adjusted"] = inference.adjusted_p_values(found["p_value"], correction="holm")
@@ -394,8 +399,7 @@ def weigh_myths(
 
 def _explained(survey, answers, outcome, kinds, owners, n_boot, seed) -> dict:
     """Return by name what the ratings explain (LMG) by kind and by the owner of the second most, and their reliability:
-    functions of a level to estimate, low, high and rows, or the text that says why there is none.
-    """
+    functions of a level to estimate, low, high and rows, or the text that says why there is none."""
     columns, k = answers[[*kinds, outcome]].to_numpy(), len(kinds)
     known = np.isfinite(columns)
 
