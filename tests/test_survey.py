@@ -348,6 +348,27 @@ def test_a_condition_that_is_no_comparison_is_refused(condition, told):
         cx.as_survey(ROWS).where(condition)
 
 
+@pytest.mark.parametrize("times", [250, 1500, 5000, 100_000])
+@pytest.mark.parametrize("nested", [("a > ", "+-", "1"), ("a", "+a", " > 1"), ("a", ".a", " > 1"), ("a > 1 and ", "(", "a > 2")])
+def test_a_condition_nested_thousands_of_times_is_refused(nested, times):
+    before, sign, after = nested
+    with pytest.raises(DataProblem, match=r"^the condition .*(cannot be read|where a column)"):
+        cx.as_survey(ROWS).where(before + sign * times + after + ")" * times * (sign == "("))
+
+
+def test_a_condition_is_negated_some_hundred_times_and_no_more():
+    assert len(cx.as_survey(ROWS).where("not " * 250 + "a > 1")) == 2
+    for times in (1500, 5000, 100_000):
+        with pytest.raises(DataProblem, match=r"cannot be read \(it nests too deeply"):
+            cx.as_survey(ROWS).where("not " * times + "a > 1")
+
+
+@pytest.mark.parametrize("constant", ["1" * 400, "'\ud800'"])
+def test_a_constant_that_no_table_can_hold_is_refused(constant):
+    with pytest.raises(DataProblem, match="no table can hold"):
+        cx.as_survey(ROWS).where(f"a == {constant}")
+
+
 def test_of_two_columns_that_look_alike_a_condition_means_the_one_it_writes():
     table = pd.DataFrame({"a\u200b": [1, 1, 1], "a": [1, 2, 3]})
     assert len(cx.as_survey(table).where("a > 1")) == 2 and len(cx.as_survey(table[["a\u200b"]]).where("a == 1")) == 3

@@ -327,12 +327,13 @@ def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) 
     hidden = "_" * (len(condition) + 1)  # begins no name that is written in the condition
     try:
         tree = ast.parse(TICKED.sub(lambda m: m[1] or f"{hidden}{m[0].encode().hex()}", condition), mode="eval")
-    except SyntaxError as error:
-        raise DataProblem(say("unreadable", condition=condition, why=error.msg)) from None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id.startswith(hidden):
-            node.id = bytes.fromhex(node.id.strip("_")).decode()  # as it was written, for messages
-    return _Condition(table, condition, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and node.id.startswith(hidden):
+                node.id = bytes.fromhex(node.id.strip("_")).decode()  # as it was written, for messages
+        return _Condition(table, condition, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
+    except (SyntaxError, UnicodeError, OverflowError, RecursionError, MemoryError) as error:
+        why = getattr(error, "msg", "it nests too deeply, or holds a number or a sign that no table can hold")
+        raise DataProblem(say("unreadable", condition=condition, why=why)) from None
 
 
 class _Condition(NamedTuple):
