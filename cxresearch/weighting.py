@@ -11,6 +11,7 @@ from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
 from cxresearch.figures import forest
 from cxresearch.findings import Check, Finding, listing, say
+from cxresearch.privacy.identifiers import looks_like
 from cxresearch.survey import Survey, as_survey, kish_effective_n
 
 TOLERANCE = 1e-10  # largest difference, as a share of all, between a margin and its target
@@ -32,7 +33,10 @@ class Raking(Finding):
         rows = table.table if isinstance(table, Survey) else table
         say.refuse_if(len(rows) != (n := len(self.weights)), "other_rows", rows=len(rows), n=n)
         added = rows.assign(**{name: self.weights})
-        goals = {m: dict(zip(part["category"], part["target"])) for m, part in self.table.groupby("term")}
+        goals = {}
+        for margin, part in self.table.groupby("term"):  # as the rows write the levels, so that they are found again
+            its = {_level(v): v for v in pd.unique(rows[margin])} if margin in rows else {}
+            goals[margin] = {its.get(_level(v), v): share for v, share in zip(part["category"], part["target"])}
         added.attrs["raked"] = {**rows.attrs.get("raked", {}), name: goals}
         return table.with_table(added, weight=name) if isinstance(table, Survey) else added
 
@@ -113,17 +117,21 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     return Raking.of(say, keys, known, 0.95, *question, source=survey, weights=raked)
 
 
+def _level(value) -> str:
+    """Return a level as it is compared: 1, 1.0, "1" and "1.0" are one, whoever wrote it down."""
+    return looks_like(plain_text(value))
+
+
 def _margin(table, column, goal, start) -> tuple[np.ndarray, np.ndarray]:
     """Return each row's place among the levels of the targets, and the targets."""
     levels, wanted, values = list(goal), np.array([float(v) for v in goal.values()]), table[column]
     unfit = not (levels and np.isfinite(wanted).all() and (wanted >= 0).all() and wanted.sum() > 0)
     say.refuse_if(unfit, "no_number", column=column, goal=dict(goal))
     say.refuse_if(missing := values.isna().sum(), "margin_missing", column=column, missing=missing, n=len(values))
-    as_name = lambda v: plain_text(int(v) if isinstance(v, (float, np.floating)) and v.is_integer() else v)  # noqa: E731
-    names = [as_name(level) for level in levels]  # 1, 1.0 and "1" are one level, whoever wrote it down
+    names = list(map(_level, levels))
     say.refuse_if(len({*names}) < len(names), "level_twice", column=column, level=max(names, key=names.count))
     found, seen = pd.factorize(values)
-    codes = pd.Index(names).get_indexer([as_name(level) for level in seen])[found]
+    codes = pd.Index(names).get_indexer([*map(_level, seen)])[found]
     if (codes < 0).any():
         lost, n = values[codes < 0].value_counts().index.tolist()[0], (codes < 0).sum()
         raise DataProblem(say("no_target", column=column, n=n, level=lost, nearest=nearest(lost, levels)))
