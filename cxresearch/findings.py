@@ -16,6 +16,7 @@ from string import Formatter
 from typing import ClassVar
 
 import pandas as pd
+from pandas.api.types import is_bool, is_number, is_scalar
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, StudyProblem, TooFewRespondents
@@ -323,10 +324,10 @@ def described(name) -> Column:
 
 
 def _cell(name, value) -> str:
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if is_bool(value):
         return "yes" if value else "NO" if name == "ok" else "no"  # a failed check must not be overlooked
-    if not isinstance(value, (int, float)) and not hasattr(value, "dtype"):
-        return "–" if value is None or value is pd.NaT or value is pd.NA else str(value)
+    if not is_number(value):
+        return "–" if is_scalar(value) and pd.isna(value) else str(value)
     if not math.isfinite(value):
         return "–"
     if value < 0.001 and re.match(r"p_|(\w+_)?p_value$|lack_of_fit$", str(name)):
