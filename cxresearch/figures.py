@@ -211,24 +211,19 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
         colour = next(colours, PALETTE[0]) if lit else QUIET
         at, y = np.array([waves.index(wave) for wave in part["wave"]]), part[value].to_numpy(dtype=float)
         if lit and low is not None:
-            ax.fill_between(
-                at, *(part[end].astype(float) for end in (low, high)), color=colour, alpha=0.15, linewidth=0
-            )
+            ax.fill_between(at, *part[[low, high]].astype(float).to_numpy().T, color=colour, alpha=0.15, linewidth=0)
         sns.lineplot(x=at, y=y, marker="o", color=colour, linewidth=2.2 if lit else 1.2, ax=ax, legend=False)
         known = np.isfinite(y)
         if by is not None and known.any():
-            named.append([y[known][-1], lines, (at[known][-1], y[known][-1]), shown, colour])
+            named.append((y[known][-1], at[known][-1], lines, shown, colour))
     named.sort(key=lambda end: end[0])
     bottom, top = ax.get_ylim()
-    gap = (top - bottom) * min(0.065, 1 / sum(tall))  # names of lines that end side by side move apart
-    for side, order, end in ((1, named, bottom), (-1, named[::-1], top)):
-        for entry in order:
-            half = side * gap * entry[1] / 2
-            entry[0] = side * max(side * entry[0], side * (end + half))
-            end = entry[0] + half
-    for place, _, (x, y), name, colour in named:
-        at = {"xytext": (x + 0.06 * room, place), "va": "center", "annotation_clip": False}
-        ax.annotate(name, (x, y), color=colour, fontsize=TEXT, **at)
+    high = (top - bottom) * min(0.065, 1 / sum(tall)) * np.array([lines for _, _, lines, *_ in named])
+    middle = np.cumsum(high) - high / 2  # of names one on another; those of lines that end side by side move apart
+    below = np.maximum.accumulate(np.maximum([end for end, *_ in named] - middle, bottom))
+    for (y, x, _, name, colour), place in zip(named, middle + np.minimum(below, top - high.sum())):
+        look = dict(color=colour, fontsize=TEXT, va="center", annotation_clip=False)
+        ax.annotate(name, (x, y), (x + 0.06 * room, place), **look)
     ax.set_xticks(range(len(waves)), [wrap(str(wave), 14) for wave in waves])
     ax.set(xlabel="", ylabel=unit)
     ax.margins(x=0.05 if by is None else 0.18)

@@ -145,7 +145,9 @@ def test_missing_margins_and_bad_design_weights_are_refused(table):
     message = "^row is missing in 1 of 800 rows; give them a level with a target, or drop the rows$"
     with pytest.raises(DataProblem, match=message):
         rake(table.assign(row=table["row"].where(table.index > 0)), targets={"row": ROWS})
-    message = "^w is missing, negative or not a number in 1 of 800 answered rows .first: row 0.; give every row a weight"
+    message = (
+        "^w is missing, negative or not a number in 1 of 800 answered rows .first: row 0.; give every row a weight"
+    )
     with pytest.raises(DataProblem, match=message):
         rake(as_survey(table.assign(w=np.where(table.index > 0, 1.0, -1.0)), weight="w"), targets={"row": ROWS})
     message = "^trim=1 must be more than 1, for example 5: no weight above five times the mean$"

@@ -16,8 +16,7 @@ from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
 from cxresearch.findings import Check, number, say
 from cxresearch.privacy import hidden_of, require_base
-from cxresearch.survey.sample import UNSTATED, Sample, groups_of, raked_on, sampling_units, waves_of
-from cxresearch.survey.waves import wave_order
+from cxresearch.survey.sample import UNSTATED, Sample, groups_of, raked_on, sampling_units, wave_order, waves_of
 
 DESIGN = ("weight", "strata", "cluster", "fpc")
 COLUMNS = (*DESIGN, "wave", "asked_at", "respondent")
@@ -226,12 +225,11 @@ class Survey:
     @cached_property
     def every(self) -> tuple[pd.DataFrame, np.ndarray | None]:
         """The rows in view and, after them, those outside a part; and whom each is about."""
-        rows, persons = self.table, self._persons
-        if self.outside is None:
-            return rows, persons if persons is None or self.domain is None else persons[self.domain]
-        inside = rows.assign(**{c: value for c, value in self.only.items() if c not in rows})
-        rows = pd.concat([inside, self.outside], ignore_index=True)
-        return rows, None if persons is None else person_codes(rows[self.respondent])
+        rows = self.table
+        if self.outside is not None:
+            inside = rows.assign(**{c: value for c, value in self.only.items() if c not in rows})
+            rows = pd.concat([inside, self.outside], ignore_index=True)
+        return rows, None if self.respondent is None else person_codes(rows[self.respondent])
 
     def groups(self, by) -> pd.Series:
         """Return the groups of a column or of several, of every row, as they are shown; see `groups_of`."""
@@ -293,8 +291,7 @@ class Survey:
 
     def _design(self, rows: np.ndarray) -> dict:
         """Return units, places and raked margins: of the rows alone, or, in a domain, of every row with weight."""
-        two = isinstance(self.cluster, tuple)
-        say.refuse_if(two, "two_clusters", names=" and ".join(self.cluster) if two else "")
+        say.refuse_if(isinstance(self.cluster, tuple), "two_clusters", names=" and ".join(self.cluster or ()))
         at, place = rows, None
         if self.domain is not None:
             at = np.flatnonzero((self._weights > 0) | self.domain)
@@ -384,18 +381,17 @@ class _Condition(NamedTuple):
             raise self.refuse("compares by something other than == != < <= > >= in")
         sides = [self.side(left), self.side(right)]
         column, value = sides if isinstance(sides[0], pd.Series) else sides[::-1]
-        numbers = [is_numeric_dtype(getattr(side, "dtype", type(side))) for side in sides]
-        if isinstance(column, pd.Series) and all(numbers):
-            return compare(*(side.astype("Float64") if isinstance(side, pd.Series) else float(side) for side in sides))
-        if isinstance(column, pd.Series) and isinstance(value, str) and is_datetime64_any_dtype(column):
-            when, zone = pd.to_datetime(value, errors="coerce"), column.dt.tz
-            when = when.tz_localize(zone) if zone and not when.tzinfo else when
-            if not pd.isna(when) and (zone or not when.tzinfo):
-                return (
-                    compare(*(when if side is value else side for side in sides)).astype("boolean").mask(column.isna())
-                )
-        elif isinstance(column, pd.Series) and not isinstance(value, pd.Series) and compare in (eq, ne):
-            if not is_numeric_dtype(column) and not is_datetime64_any_dtype(column):
+        if isinstance(column, pd.Series):
+            numeric, dated = is_numeric_dtype(column), is_datetime64_any_dtype(column)
+            if numeric and is_numeric_dtype(getattr(value, "dtype", type(value))):
+                return compare(*(s.astype("Float64") if isinstance(s, pd.Series) else float(s) for s in sides))
+            if dated and isinstance(value, str):
+                when, zone = pd.to_datetime(value, errors="coerce"), column.dt.tz
+                when = when.tz_localize(zone) if zone and not when.tzinfo else when
+                if not pd.isna(when) and (zone or not when.tzinfo):
+                    met = compare(*(when if side is value else side for side in sides))
+                    return met.astype("boolean").mask(column.isna())
+            elif not (numeric or dated or isinstance(value, pd.Series)) and compare in (eq, ne):
                 codes, levels = pd.factorize(column)
                 equal = np.array([plain_text(level) == plain_text(value) for level in levels] + [False])
                 if not equal.any():
