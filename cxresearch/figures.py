@@ -179,15 +179,12 @@ def intervals(ax, names, estimate, low, high, *, colour=PALETTE[0], offset: floa
     at, dots, hue = np.arange(len(names)) + offset, np.asarray(estimate, float), np.broadcast_to(colour, len(names))
     known = np.isfinite(dots)
     ax.hlines(at, low, high, color=hue, linewidth=2)
-    look = dict(c=list(hue[known]), s=42, linewidth=0, zorder=3, label=label)
-    sns.scatterplot(x=dots[known], y=at[known], ax=ax, legend=False, **look)
+    ax.scatter(dots[known], at[known], c=list(hue[known]), s=42, linewidth=0, zorder=3, label=label)
     return rows_named(ax, names)
 
 
 def forest(table, value: str, *, names, low=None, high=None, marked=None, unit="", title="", line=None, ax=None):
-    """Draw one dot with its interval (``value_low`` to ``value_high``, or columns `low` and `high`) per row, the first on
-    top, and return the Axes; rows not `marked` are grey; a dashed `line` marks the whole, or no difference.
-    """
+    """Draw a dot with its interval (ends in `low` and `high`, else ``value_low``, ...) per row, grey where not `marked`."""
     ax = axes_or_new(ax, rows=len(table))
     if line is not None:
         ax.axvline(line, color=QUIET, linewidth=1, linestyle="--", zorder=0)
@@ -198,9 +195,7 @@ def forest(table, value: str, *, names, low=None, high=None, marked=None, unit="
 
 
 def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None, marked=(), unit="", title="", ax=None):
-    """Draw a value by wave, in the order of rows, one line a level of `by`, each named at its end; intervals are bands,
-    lines not `marked` grey.
-    """
+    """Draw a value by wave, one line a level of `by`, named at its end, grey where not `marked`; intervals are bands."""
     room, waves = WIDE / _page["across"], list(dict.fromkeys(table["wave"]))
     parts = [(None, table)] if by is None else list(table.groupby(by, sort=False, observed=True))
     words = [wrap(str(name), int(22.4 * room)) for name, _ in parts]

@@ -190,10 +190,11 @@ class Finding:
             return self.figure(self, ax)
         from cxresearch.figures import forest
 
-        options, table = dict(self.drawn), self.table[self.table["estimate"].notna()]
-        table = table.assign(**table.filter(ENDS).mul(options.pop("scale", 1), axis=0))  # a number, or one for each row
-        usual = dict(low="conf_low", high="conf_high", title=self.title, names=map(self.label, table.iloc[:, 0]))
-        return forest(table, "estimate", ax=ax, **usual | options)
+        options = dict(zip(("value", "low", "high"), ENDS), title=self.title) | self.drawn
+        shown = self.table[self.table[options["value"]].notna()]
+        ends, scale = [*{options[end] for end in ("value", "low", "high")}], options.pop("scale", 1)
+        shown = shown.assign(**shown[ends].mul(scale, axis=0))  # by a number, or one for each row
+        return forest(shown, ax=ax, **{"names": map(self.label, shown.iloc[:, 0])} | options)
 
     def __repr__(self) -> str:
         return self.sentence()

@@ -9,7 +9,6 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
-from cxresearch.figures import forest
 from cxresearch.findings import Check, Finding, listing, say
 from cxresearch.privacy.identifiers import looks_like
 from cxresearch.survey import Survey, as_survey, kish_effective_n
@@ -38,13 +37,6 @@ class Raking(Finding):
             goals[margin] = {its.get(_level(v), v): share for v, share in zip(part["category"], part["target"])}
         added.attrs["raked"] = {**rows.attrs.get("raked", {}), name: goals}
         return table.with_table(added, weight=name) if isinstance(table, Survey) else added
-
-    def plot(self, ax=None):
-        """Draw each level's share before and after, in percent."""
-        shares = self.table.assign(**self.table[["target", "before", "after"]].mul(100))
-        names = [f"{self.label(m)}: {v}" for m, v in zip(shares["term"], shares["category"])]
-        unit = "share of responses, %: before (end of the line) and after (dot)"
-        return forest(shares, "after", names=names, low="before", high="target", unit=unit, title=self.title, ax=ax)
 
 
 def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
@@ -106,8 +98,10 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
         warnings.warn(say("warned", check=check.check, value=check.value, limit=check.limit), stacklevel=2)
     keys = ["raked" if rounds > 1 else "raked_once", "base", *["doubtful"][: len(doubtful)]]
     known = {"margins": listing(map(survey.label, targets)), "checks": listing(c.check for c in doubtful)}
+    names = [f"{survey.label(margin)}: {level}" for margin, level in zip(margins["term"], margins["category"])]
+    drawn = dict(value="after", low="before", high="target", scale=100, names=names, unit=say["raked_axis"])
     question = ("rake", ", ".join(targets), None, margins, summary, checks)
-    return Raking.of(say, keys, known, 0.95, *question, source=survey, weights=raked)
+    return Raking.of(say, keys, known, 0.95, *question, source=survey, weights=raked, drawn=drawn)
 
 
 def _level(value) -> str:

@@ -236,10 +236,9 @@ class Survey:
         return groups_of(self.every[0], by, min_base=self.min_base, persons=self.every[1])
 
     def sample(self, answered=None, *, by=None, wave=False, what="the finding", of: tuple = ()) -> Sample:
-        """Return the rows that `answered`, (n,) bool of those in view, with their weights, cells and sampling units.
+        """Return the rows in view that `answered`, (n,) bool; cells are the levels of `by` (see `groups`) and the waves.
 
-        Cells are the levels of `by` (see `groups`) and the waves in the order of time; `what` is for messages, `of`
-        names the columns that are answered. Refused: weights and designs not known, fewer persons than the floor.
+        `what` is for messages, `of` names the columns that are answered; fewer persons than the floor are refused.
         """
         table, persons = self.table, self.every[1]
         answered = np.ones(len(table), dtype=bool) if answered is None else np.asarray(answered, dtype=bool)
@@ -271,10 +270,8 @@ class Survey:
         equal, design = bool(np.all(weights[rows] == weights[rows[0]])), self._design(rows)
         plain = equal and not (self.strata or self.cluster or self.fpc or design["margins"]) and self.domain is None
         closed = None if self.min_base <= 1 else partial(hidden_of, self, by=by, wave=wave, of=of)
-        return Sample(
-            rows, np.ones(len(rows)) if equal else weights[rows], cell, keys, persons=persons, min_base=self.min_base,
-            plain=plain, checks=tuple(checks), closed=closed, **design,
-        )  # fmt: skip
+        known = dict(persons=persons, min_base=self.min_base, plain=plain, checks=tuple(checks), closed=closed)
+        return Sample(rows, np.ones(len(rows)) if equal else weights[rows], cell, keys, **known, **design)
 
     @cached_property
     def _weights(self) -> np.ndarray:
@@ -317,8 +314,8 @@ def person_codes(column: pd.Series) -> np.ndarray:
 
 
 def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) -> np.ndarray:
-    """Return which rows of `table` meet `condition`, (N,) bool; a comparison with a missing value is not met, nor is
-    its opposite. A name that is no identifier stands in backticks; `shown`: the values of a column that a message may name.
+    """Return which rows of `table` meet `condition`, (N,) bool: with a missing value neither a comparison nor its opposite is
+    met; a name that is no identifier stands in backticks; `shown` gives the values of a column that a message may name.
     """
     condition = str(condition).strip()
     hidden = "_" * (len(condition) + 1)  # begins no name that is written in the condition
