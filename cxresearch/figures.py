@@ -158,10 +158,10 @@ def dots_named(ax, x, y, names, arms):
     return ax
 
 
-def written(words: str, ax=None):
-    """Write `words` where a figure would stand, and return the Axes."""
+def written(finding, ax=None):
+    """Write the sentence of a finding where its figure would stand, and return the Axes."""
     ax = axes_or_new(ax, rows=1)
-    ax.text(0.5, 0.5, wrap(words, 60, lines=6), ha="center", va="center", transform=ax.transAxes)
+    ax.text(0.5, 0.5, wrap(finding.says, 60, lines=6), ha="center", va="center", transform=ax.transAxes)
     ax.set_axis_off()
     return ax
 
@@ -216,9 +216,9 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
     high = (top - bottom) * min(0.065, 1 / sum(tall)) * np.array([lines for _, _, lines, *_ in named])
     middle = np.cumsum(high) - high / 2  # of names one on another; those of lines that end side by side move apart
     below = np.maximum.accumulate(np.maximum([end for end, *_ in named] - middle, bottom))
+    look = dict(fontsize=TEXT, va="center", annotation_clip=False)
     for (y, x, _, name, colour), place in zip(named, middle + np.minimum(below, top - high.sum())):
-        look = dict(color=colour, fontsize=TEXT, va="center", annotation_clip=False)
-        ax.annotate(name, (x, y), (x + 0.06 * room, place), **look)
+        ax.annotate(name, (x, y), (x + 0.06 * room, place), color=colour, **look)
     ax.set_xticks(range(len(waves)), [wrap(str(wave), 14) for wave in waves])
     ax.set(xlabel="", ylabel=unit)
     ax.margins(x=0.05 if by is None else 0.18)

@@ -25,18 +25,12 @@ CANNOT = "this question cannot be asked of these data: "
 RUN_FOLDER = "CXRESEARCH_RUN"  # set by a run for each notebook; unset when somebody explores
 LINE_BREAKS = re.compile(r"\s*[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]\s*")
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # a cell that starts so is run by some spreadsheet
-
-# What a row is about; these columns lead a table that is shown.
-IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", "item", "step")
+IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", "item", "step")  # they lead a table
 ENDS = ["estimate", "conf_low", "conf_high"]  # the columns of an estimate and its interval
 ITEMS = ("term", "other", "feature", "outcome")  # columns whose item keys are shown in the study's words
-
-# What a column of a finding's tables is called for a reader, and how many decimals it deserves.
-Column = namedtuple("Column", "title meaning decimals", defaults=[None])
-# One row of `Finding.checks()`: one that fails "stops" the conclusion, asks for "care" in reading, or is "info".
-Check = namedtuple("Check", "check value limit ok level", defaults=["care"])
-# What a deck's chart shows: a table of the finding, its columns, the words above them (ending in % for shares).
-Shown = namedtuple("Shown", "table value low high title")
+Column = namedtuple("Column", "title meaning decimals", defaults=[None])  # of a table: what a reader sees of it
+Check = namedtuple("Check", "check value limit ok level", defaults=["care"])  # failed, it "stops", or is "info"
+Shown = namedtuple("Shown", "table value low high title")  # what a deck's chart shows; a title in % is of shares
 
 
 class Words(dict):
@@ -107,6 +101,8 @@ class Finding:
     says: str = field(default="", kw_only=True)  # the sentence
     figure: Callable | None = field(default=None, kw_only=True)  # (finding, ax) -> Axes
     drawn: Mapping[str, object] = field(default_factory=dict, kw_only=True)  # options of `figures.forest`; its `scale`
+    highlights: ClassVar = {}  # what a first screen shows of the finding, in words: value, interval, verdict, quotes
+    chart: ClassVar = None  # what a deck's chart shows (`Shown`); None where the tables speak for themselves
     by = property(lambda self: tuple(self.group.split(", ")) if self.group else (), doc="Columns that it is split by.")
 
     def __init_subclass__(cls, **options):
@@ -163,9 +159,6 @@ class Finding:
         first = re.match(rf"(?:{known}|(?!\. ).)*", self.sentence(), re.S)[0]  # what stands in a label ends nothing
         return re.sub(rf"({known})| \([^()]*\)", lambda m: m[1] or "", first).rstrip(".")
 
-    highlights: ClassVar = {}  # what a first screen shows of the finding, in words: value, interval, verdict, quotes
-    chart: ClassVar = None  # what a deck's chart shows (`Shown`); None where the tables speak for themselves
-
     def label(self, key) -> str:
         """Return the words for an item key, or the key itself."""
         return str(self.labels.get(key, key))
@@ -210,8 +203,7 @@ def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0
     check = Check("the data can answer the question", why, "they can", False, "stops")
     summary = {"n": n, "method": "none", "established": False}
     table, told = pd.DataFrame({"term": [], "estimate": [], "n": []}), f"{why[:1].upper()}{why[1:]}."
-    drawn = dict(says=told, figure=lambda finding, ax: written(finding.says, ax))
-    return Finding(function, outcome, by, table, summary, (check,), dict(labels or {}), **drawn)
+    return Finding(function, outcome, by, table, summary, (check,), dict(labels or {}), says=told, figure=written)
 
 
 def asked(analysis, /, *arguments, **options) -> Finding:

@@ -89,7 +89,6 @@ def _item_table(responses: pd.DataFrame, items: Sequence[str], **wave) -> pd.Dat
     answered = responses[items].notna().to_numpy()
     never = [responses.get(f"{i}_met", pd.Series(True, responses.index)).eq(False) for i in items]  # missing is none
     met = ~np.column_stack([column.to_numpy(dtype=bool, na_value=False) for column in never])
-    columns = {"term": items, **wave, "n": len(responses)}
-    counts = dict(n_answered=answered.sum(axis=0), share_answered=answered.mean(axis=0))
-    left_out = dict(share_skipped=(met & ~answered).mean(axis=0), share_not_met=(~met & ~answered).mean(axis=0))
-    return pd.DataFrame(columns | counts | left_out)
+    shares = {"answered": answered, "skipped": met & ~answered, "not_met": ~met & ~answered}
+    columns = {"term": items, **wave, "n": len(responses), "n_answered": answered.sum(axis=0)}
+    return pd.DataFrame(columns | {f"share_{name}": rows.mean(axis=0) for name, rows in shares.items()})

@@ -16,8 +16,7 @@ from cxresearch.survey import Survey, as_survey, kish_effective_n
 TOLERANCE = 1e-10  # largest difference, as a share of all, between a margin and its target
 MET = 1e-9  # the same of the margins as they come out, rounding included
 MAX_ROUNDS = 1000
-MAX_RATIO, MAX_DEFF = 20.0, 2.0
-RATIO = "largest weight / smallest weight"
+RATIO, DEFF = 20.0, 2.0  # more of them is doubtful
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -88,8 +87,8 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     }  # fmt: skip
     checks = (
         Check("margins meet their targets", f"{gap:.1e}", f"gap below {MET:g}", gap < MET),
-        Check(RATIO, digits.rounded(ratio, 2), f"at most {MAX_RATIO:g}", ratio <= MAX_RATIO),
-        Check("Kish design effect", digits.rounded(deff, 3), f"at most {MAX_DEFF:g}", deff <= MAX_DEFF),
+        Check("largest weight / smallest weight", digits.rounded(ratio, 2), f"at most {RATIO:g}", ratio <= RATIO),
+        Check("Kish design effect", digits.rounded(deff, 3), f"at most {DEFF:g}", deff <= DEFF),
         Check("how the targets were read", f"{unit}, adding up to {most:g}", "as meant", True, "info"),
         Check("rows left out, the weight being 0", len(table) - n, "information", True, "info"),
     )

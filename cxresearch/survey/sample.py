@@ -92,7 +92,7 @@ def raked_on(table: pd.DataFrame, weight: str | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """The rows that answer one question, and the cells (group, wave) they fall in."""
+    """The rows that answer one question, and the cells (group, wave) they fall in; of (n,) values it tells (k,) of cells."""
 
     rows: np.ndarray  # (n,) positions in the table in view
     weights: np.ndarray  # (n,) above zero
@@ -112,25 +112,16 @@ class Sample:
         return len(self.rows)
 
     n = cached_property(lambda self: np.bincount(self.cell, minlength=len(self.keys)))  # rows, (k,)
-    base = cached_property(lambda self: self.n if self.persons is None else self._distinct(self.persons))  # persons
+    base = cached_property(lambda self: distinct(self.cell, self.persons, len(self.keys)))  # persons
     totals = cached_property(lambda self: self.sums(1.0))  # of the weights, (k,)
     hidden = cached_property(lambda self: self.closed(self) if self.closed else np.zeros(len(self.keys), bool))
     clustered = property(lambda self: self.units.psu_of_row is not None)
     _simple = property(lambda self: not self.clustered and len(self.units.size) == 1 and not self.margins)
     n_effective = property(lambda self: kish_effective_n(self.weights))  # of all rows
-
-    def _distinct(self, code) -> np.ndarray:
-        return distinct(self.cell, code, len(self.keys))
-
-    @cached_property
-    def kish(self) -> np.ndarray:
-        """(sum w)^2 / sum w^2: planning and fallback only, not the real design effect."""
-        with np.errstate(invalid="ignore"):
-            return self.totals**2 / self.sums(self.weights)
+    kish = cached_property(lambda self: self.totals / self.means(self.weights))  # of each cell, (k,): a fallback only
 
     @cached_property
     def unit_of_row(self) -> np.ndarray:
-        """Number of each row's first-stage unit, (n,)."""
         place = np.arange(len(self)) if self.place is None else self.place
         return self.units.psu_of_row[place] if self.clustered else place
 
@@ -138,14 +129,14 @@ class Sample:
     def df(self) -> np.ndarray:
         """Units less strata met."""
         stratum = self.units.stratum_of_psu[self.unit_of_row]
-        return (self._distinct(self.unit_of_row) - self._distinct(stratum)).astype(float)
+        units, strata = (distinct(self.cell, code, len(self.n)) for code in (self.unit_of_row, stratum))
+        return (units - strata).astype(float)
 
     def pooled(self) -> "Sample":
         """Return the same rows as one cell."""
         return replace(self, cell=np.zeros_like(self.cell), keys=pd.DataFrame(index=range(1)), closed=None)
 
     def sums(self, values) -> np.ndarray:
-        """Return weighted sums, (k,)."""
         return np.bincount(self.cell, self.weights * values, minlength=len(self.keys))
 
     def means(self, values) -> np.ndarray:
@@ -220,7 +211,9 @@ def draw_counts(m: int, size: int, n_boot: int, rng) -> Iterator[tuple[int, np.n
 
 
 def distinct(cell, code, k) -> np.ndarray:
-    """Return how many distinct codes each of k cells holds."""
+    """Return how many distinct codes each of k cells holds; its rows, where there is no code."""
+    if code is None:
+        return np.bincount(cell, minlength=k)
     most = int(code.max()) + 1
     pairs = pd.unique(cell.astype(np.int64) * most + code)
     return np.bincount(pairs // most, minlength=k)
@@ -233,10 +226,9 @@ def groups_of(table: pd.DataFrame, by, *, min_base: int, persons) -> pd.Series:
     columns = [_levels(table[column]) for column in ([by] if isinstance(by, str) else by)]
     codes, levels, declared = columns[0]
     if len(columns) > 1:
-        names = [np.array([*map(str, its)], dtype=object)[at] for at, its, _ in columns]
+        names, declared = [np.array([*map(str, its)], dtype=object)[at] for at, its, _ in columns], ()
         codes, levels = pd.factorize(np.array([", ".join(row) for row in zip(*names)], dtype=object))
-        declared = ()
-    base = np.bincount(codes) if persons is None else distinct(codes, persons, len(levels))
+    base = distinct(codes, persons, len(levels))
     if base.min() < min_base:
         each = pd.Series(levels, dtype=object).repeat(base)
         shown = dict(zip(each, pool_small_groups(each, min_base=min_base)))

@@ -236,15 +236,13 @@ class Survey:
         return groups_of(self.every[0], by, min_base=self.min_base, persons=self.every[1])
 
     def sample(self, answered=None, *, by=None, wave=False, what="the finding", of: tuple = ()) -> Sample:
-        """Return the rows in view that `answered`, (n,) bool; cells are the levels of `by` (see `groups`) and the waves.
-
-        `what` is for messages, `of` names the columns that are answered; fewer persons than the floor are refused.
+        """Return the rows in view that `answered`, (n,) bool, in cells of `by` (see `groups`) and waves; `what` is for messages,
+        `of` names the columns that are answered. Fewer persons than the floor are refused.
         """
         table, persons = self.table, self.every[1]
         answered = np.ones(len(table), dtype=bool) if answered is None else np.asarray(answered, dtype=bool)
         require_columns(table, *([by] if isinstance(by, str) else by or ()), where="responses")
-        order = self.wave_order if wave else ()  # before the column, which a survey without waves lacks
-        columns = {"wave": waves_of(table[self.wave], order)} if wave else {}
+        columns = {"wave": waves_of(order=self.wave_order, column=table[self.wave])} if wave else {}  # or refused
         dated = answered & columns["wave"].notna().to_numpy() if wave else answered
         weights = self.weights(dated)
         rows = np.flatnonzero(dated & (weights > 0))
