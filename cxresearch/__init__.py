@@ -1,6 +1,4 @@
-"""Customer-experience research: a table goes in, a finding comes out.
-
-Names are imported when first used, so that ``import cxresearch`` costs nothing.
+"""Customer-experience research: a table goes in, a finding comes out. Names are imported when first used.
 
 The examples in the help take these as given, and ``import cxresearch as cx``::
 

@@ -1,8 +1,4 @@
-"""Last digits: processors compute them differently, and nothing that is decided, shown or kept may hang on them.
-
-What is compared with an end of a scale goes through `at_least`, `at_most`, `outside`; what must be a whole number
-through `whole`; an order through `descending`; what is printed through `rounded`; what a file keeps through `kept_table`.
-"""
+"""Last digits: processors compute them differently, and nothing that is decided, shown or kept may hang on them."""
 
 import math
 

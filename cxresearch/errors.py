@@ -11,8 +11,7 @@ INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 class DataProblem(ValueError):
     """The data cannot answer the question as asked."""
 
-    def _render_traceback_(self) -> list[str]:
-        # IPython calls this: a researcher needs the sentence, not forty frames of ours.
+    def _render_traceback_(self) -> list[str]:  # for IPython: a researcher needs the sentence, not forty frames of ours
         return [f"{type(self).__name__}: {self}"]
 
 

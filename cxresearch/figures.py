@@ -158,10 +158,10 @@ def dots_named(ax, x, y, names, arms):
     return ax
 
 
-def written(words: str, ax=None):
-    """Write `words` where a figure would stand, and return the Axes."""
+def written(finding, ax=None):
+    """Write the sentence of a finding where its figure would stand, and return the Axes."""
     ax = axes_or_new(ax, rows=1)
-    ax.text(0.5, 0.5, wrap(words, 60, lines=6), ha="center", va="center", transform=ax.transAxes)
+    ax.text(0.5, 0.5, wrap(finding.says, 60, lines=6), ha="center", va="center", transform=ax.transAxes)
     ax.set_axis_off()
     return ax
 
@@ -179,15 +179,12 @@ def intervals(ax, names, estimate, low, high, *, colour=PALETTE[0], offset: floa
     at, dots, hue = np.arange(len(names)) + offset, np.asarray(estimate, float), np.broadcast_to(colour, len(names))
     known = np.isfinite(dots)
     ax.hlines(at, low, high, color=hue, linewidth=2)
-    look = dict(c=list(hue[known]), s=42, linewidth=0, zorder=3, label=label)
-    sns.scatterplot(x=dots[known], y=at[known], ax=ax, legend=False, **look)
+    ax.scatter(dots[known], at[known], c=list(hue[known]), s=42, linewidth=0, zorder=3, label=label)
     return rows_named(ax, names)
 
 
 def forest(table, value: str, *, names, low=None, high=None, marked=None, unit="", title="", line=None, ax=None):
-    """Draw one dot with its interval (``value_low`` to ``value_high``, or columns `low` and `high`) per row, the first on
-    top, and return the Axes; rows not `marked` are grey; a dashed `line` marks the whole, or no difference.
-    """
+    """Draw a dot with its interval (ends in `low` and `high`, else ``value_low``, ...) per row, grey where not `marked`."""
     ax = axes_or_new(ax, rows=len(table))
     if line is not None:
         ax.axvline(line, color=QUIET, linewidth=1, linestyle="--", zorder=0)
@@ -198,9 +195,7 @@ def forest(table, value: str, *, names, low=None, high=None, marked=None, unit="
 
 
 def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None, marked=(), unit="", title="", ax=None):
-    """Draw a value by wave, in the order of rows, one line a level of `by`, each named at its end; intervals are bands,
-    lines not `marked` grey.
-    """
+    """Draw a value by wave, one line a level of `by`, named at its end, grey where not `marked`; intervals are bands."""
     room, waves = WIDE / _page["across"], list(dict.fromkeys(table["wave"]))
     parts = [(None, table)] if by is None else list(table.groupby(by, sort=False, observed=True))
     words = [wrap(str(name), int(22.4 * room)) for name, _ in parts]
@@ -211,24 +206,19 @@ def over_waves(table: pd.DataFrame, value: str, *, low=None, high=None, by=None,
         colour = next(colours, PALETTE[0]) if lit else QUIET
         at, y = np.array([waves.index(wave) for wave in part["wave"]]), part[value].to_numpy(dtype=float)
         if lit and low is not None:
-            ax.fill_between(
-                at, *(part[end].astype(float) for end in (low, high)), color=colour, alpha=0.15, linewidth=0
-            )
+            ax.fill_between(at, *part[[low, high]].astype(float).to_numpy().T, color=colour, alpha=0.15, linewidth=0)
         sns.lineplot(x=at, y=y, marker="o", color=colour, linewidth=2.2 if lit else 1.2, ax=ax, legend=False)
         known = np.isfinite(y)
         if by is not None and known.any():
-            named.append([y[known][-1], lines, (at[known][-1], y[known][-1]), shown, colour])
+            named.append((y[known][-1], at[known][-1], lines, shown, colour))
     named.sort(key=lambda end: end[0])
     bottom, top = ax.get_ylim()
-    gap = (top - bottom) * min(0.065, 1 / sum(tall))  # names of lines that end side by side move apart
-    for side, order, end in ((1, named, bottom), (-1, named[::-1], top)):
-        for entry in order:
-            half = side * gap * entry[1] / 2
-            entry[0] = side * max(side * entry[0], side * (end + half))
-            end = entry[0] + half
-    for place, _, (x, y), name, colour in named:
-        at = {"xytext": (x + 0.06 * room, place), "va": "center", "annotation_clip": False}
-        ax.annotate(name, (x, y), color=colour, fontsize=TEXT, **at)
+    high = (top - bottom) * min(0.065, 1 / sum(tall)) * np.array([lines for _, _, lines, *_ in named])
+    middle = np.cumsum(high) - high / 2  # of names one on another; those of lines that end side by side move apart
+    below = np.maximum.accumulate(np.maximum([end for end, *_ in named] - middle, bottom))
+    look = dict(fontsize=TEXT, va="center", annotation_clip=False)
+    for (y, x, _, name, colour), place in zip(named, middle + np.minimum(below, top - high.sum())):
+        ax.annotate(name, (x, y), (x + 0.06 * room, place), color=colour, **look)
     ax.set_xticks(range(len(waves)), [wrap(str(wave), 14) for wave in waves])
     ax.set(xlabel="", ylabel=unit)
     ax.margins(x=0.05 if by is None else 0.18)

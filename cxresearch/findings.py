@@ -16,6 +16,7 @@ from string import Formatter
 from typing import ClassVar
 
 import pandas as pd
+from pandas.api.types import is_bool, is_number, is_scalar
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, StudyProblem, TooFewRespondents
@@ -24,18 +25,12 @@ CANNOT = "this question cannot be asked of these data: "
 RUN_FOLDER = "CXRESEARCH_RUN"  # set by a run for each notebook; unset when somebody explores
 LINE_BREAKS = re.compile(r"\s*[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]\s*")
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # a cell that starts so is run by some spreadsheet
-
-# What a row is about; these columns lead a table that is shown.
-IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", "item", "step")
+IDENTIFIERS = ("term", "group", "segment", "wave", "feature", "check", "table", "item", "step")  # they lead a table
 ENDS = ["estimate", "conf_low", "conf_high"]  # the columns of an estimate and its interval
 ITEMS = ("term", "other", "feature", "outcome")  # columns whose item keys are shown in the study's words
-
-# What a column of a finding's tables is called for a reader, and how many decimals it deserves.
-Column = namedtuple("Column", "title meaning decimals", defaults=[None])
-# One row of `Finding.checks()`: one that fails "stops" the conclusion, asks for "care" in reading, or is "info".
-Check = namedtuple("Check", "check value limit ok level", defaults=["care"])
-# What a deck's chart shows: a table of the finding, its columns, the words above them (ending in % for shares).
-Shown = namedtuple("Shown", "table value low high title")
+Column = namedtuple("Column", "title meaning decimals", defaults=[None])  # of a table: what a reader sees of it
+Check = namedtuple("Check", "check value limit ok level", defaults=["care"])  # failed, it "stops", or is "info"
+Shown = namedtuple("Shown", "table value low high title")  # what a deck's chart shows; a title in % is of shares
 
 
 class Words(dict):
@@ -106,6 +101,8 @@ class Finding:
     says: str = field(default="", kw_only=True)  # the sentence
     figure: Callable | None = field(default=None, kw_only=True)  # (finding, ax) -> Axes
     drawn: Mapping[str, object] = field(default_factory=dict, kw_only=True)  # options of `figures.forest`; its `scale`
+    highlights: ClassVar = {}  # what a first screen shows of the finding, in words: value, interval, verdict, quotes
+    chart: ClassVar = None  # what a deck's chart shows (`Shown`); None where the tables speak for themselves
     by = property(lambda self: tuple(self.group.split(", ")) if self.group else (), doc="Columns that it is split by.")
 
     def __init_subclass__(cls, **options):
@@ -162,9 +159,6 @@ class Finding:
         first = re.match(rf"(?:{known}|(?!\. ).)*", self.sentence(), re.S)[0]  # what stands in a label ends nothing
         return re.sub(rf"({known})| \([^()]*\)", lambda m: m[1] or "", first).rstrip(".")
 
-    highlights: ClassVar = {}  # what a first screen shows of the finding, in words: value, interval, verdict, quotes
-    chart: ClassVar = None  # what a deck's chart shows (`Shown`); None where the tables speak for themselves
-
     def label(self, key) -> str:
         """Return the words for an item key, or the key itself."""
         return str(self.labels.get(key, key))
@@ -189,10 +183,11 @@ class Finding:
             return self.figure(self, ax)
         from cxresearch.figures import forest
 
-        options, table = dict(self.drawn), self.table[self.table["estimate"].notna()]
-        table = table.assign(**table.filter(ENDS).mul(options.pop("scale", 1), axis=0))  # a number, or one for each row
-        usual = dict(low="conf_low", high="conf_high", title=self.title, names=map(self.label, table.iloc[:, 0]))
-        return forest(table, "estimate", ax=ax, **usual | options)
+        options = dict(zip(("value", "low", "high"), ENDS), title=self.title) | self.drawn
+        shown = self.table[self.table[options["value"]].notna()]
+        ends, scale = [*{options[end] for end in ("value", "low", "high")}], options.pop("scale", 1)
+        shown = shown.assign(**shown[ends].mul(scale, axis=0))  # by a number, or one for each row
+        return forest(shown, ax=ax, **{"names": map(self.label, shown.iloc[:, 0])} | options)
 
     def __repr__(self) -> str:
         return self.sentence()
@@ -208,8 +203,7 @@ def nothing(function: str, outcome: str, by: str | None, why: str, *, n: int = 0
     check = Check("the data can answer the question", why, "they can", False, "stops")
     summary = {"n": n, "method": "none", "established": False}
     table, told = pd.DataFrame({"term": [], "estimate": [], "n": []}), f"{why[:1].upper()}{why[1:]}."
-    drawn = dict(says=told, figure=lambda finding, ax: written(finding.says, ax))
-    return Finding(function, outcome, by, table, summary, (check,), dict(labels or {}), **drawn)
+    return Finding(function, outcome, by, table, summary, (check,), dict(labels or {}), says=told, figure=written)
 
 
 def asked(analysis, /, *arguments, **options) -> Finding:
@@ -323,10 +317,10 @@ def described(name) -> Column:
 
 
 def _cell(name, value) -> str:
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if is_bool(value):
         return "yes" if value else "NO" if name == "ok" else "no"  # a failed check must not be overlooked
-    if not isinstance(value, (int, float)) and not hasattr(value, "dtype"):
-        return "–" if value is None or value is pd.NaT or value is pd.NA else str(value)
+    if not is_number(value):
+        return "–" if is_scalar(value) and pd.isna(value) else str(value)
     if not math.isfinite(value):
         return "–"
     if value < 0.001 and re.match(r"p_|(\w+_)?p_value$|lack_of_fit$", str(name)):

@@ -3,12 +3,11 @@
 import importlib
 import os
 import sys
-from collections.abc import Iterable
 
 WANTED = "CXRESEARCH_PROGRESS"
 
 
-def progress(steps: Iterable, *, what: str, total: int | None = None) -> Iterable:
+def progress(steps, *, what: str, total: int | None = None):
     """Return the steps, `total` of them, behind a bar named `what` that goes away at the end, if somebody waits."""
     if not os.environ.get(WANTED):
         return steps

@@ -1,7 +1,6 @@
-"""How well a survey was answered: skipped, not applicable, straight-lined.
+"""How well a survey was answered: skipped, not applicable, straight-lined. The limits of checks are conventions.
 
-Krosnick (1991), *Applied Cognitive Psychology* 5:213-236 (straight-lining as satisficing). The limits of the checks are
-conventions, not tests.
+Krosnick (1991), *Applied Cognitive Psychology* 5:213-236 (straight-lining as satisficing).
 """
 
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, require_columns
+from cxresearch.errors import require_columns
 from cxresearch.findings import Check, Finding, say
 from cxresearch.privacy import hide_small_bases, require_base
 from cxresearch.survey import as_survey
@@ -38,8 +37,7 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     """
     survey, items, ratings = as_survey(responses), list(items), list(ratings)
     table, wave, min_base = survey.table[survey.weights() > 0], survey.wave, survey.min_base
-    if not items:
-        raise DataProblem("response_quality needs at least one item; found none")
+    say.refuse_if(not items, "no_items")
     require_columns(table, *items, *ratings, where="responses")
     require_base(len(table), min_base=min_base, what="response quality")
     found, rated = _item_table(table, items), table[ratings].astype(float)
@@ -91,7 +89,6 @@ def _item_table(responses: pd.DataFrame, items: Sequence[str], **wave) -> pd.Dat
     answered = responses[items].notna().to_numpy()
     never = [responses.get(f"{i}_met", pd.Series(True, responses.index)).eq(False) for i in items]  # missing is none
     met = ~np.column_stack([column.to_numpy(dtype=bool, na_value=False) for column in never])
-    columns = {"term": items, **wave, "n": len(responses)}
-    counts = dict(n_answered=answered.sum(axis=0), share_answered=answered.mean(axis=0))
-    left_out = dict(share_skipped=(met & ~answered).mean(axis=0), share_not_met=(~met & ~answered).mean(axis=0))
-    return pd.DataFrame(columns | counts | left_out)
+    shares = {"answered": answered, "skipped": met & ~answered, "not_met": ~met & ~answered}
+    columns = {"term": items, **wave, "n": len(responses), "n_answered": answered.sum(axis=0)}
+    return pd.DataFrame(columns | {f"share_{name}": rows.mean(axis=0) for name, rows in shares.items()})

@@ -9,14 +9,14 @@ import pandas as pd
 
 from cxresearch import digits
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
-from cxresearch.figures import forest
 from cxresearch.findings import Check, Finding, listing, say
+from cxresearch.privacy.identifiers import looks_like
 from cxresearch.survey import Survey, as_survey, kish_effective_n
 
 TOLERANCE = 1e-10  # largest difference, as a share of all, between a margin and its target
 MET = 1e-9  # the same of the margins as they come out, rounding included
 MAX_ROUNDS = 1000
-MAX_RATIO, MAX_DEFF = 20.0, 2.0
+RATIO, DEFF = 20.0, 2.0  # more of them is doubtful
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -26,28 +26,20 @@ class Raking(Finding):
     weights: np.ndarray = None  # (N,), NaN never
 
     def augment(self, table, *, name: str = "raked_weight"):
-        """Return `table` with the raked weight in a column `name`, a survey weighted by it; ``attrs["raked"]`` notes the
-        margins, so that errors know about the raking.
-        """
+        """Return `table` with the weight in a column `name`, a survey weighted by it; errors know of it by ``attrs["raked"]``."""
         rows = table.table if isinstance(table, Survey) else table
         say.refuse_if(len(rows) != (n := len(self.weights)), "other_rows", rows=len(rows), n=n)
         added = rows.assign(**{name: self.weights})
-        goals = {m: dict(zip(part["category"], part["target"])) for m, part in self.table.groupby("term")}
+        goals = {}
+        for margin, part in self.table.groupby("term"):  # as the rows write the levels, so that they are found again
+            its = {_level(v): v for v in pd.unique(rows[margin])} if margin in rows else {}
+            goals[margin] = {its.get(_level(v), v): share for v, share in zip(part["category"], part["target"])}
         added.attrs["raked"] = {**rows.attrs.get("raked", {}), name: goals}
         return table.with_table(added, weight=name) if isinstance(table, Survey) else added
 
-    def plot(self, ax=None):
-        """Draw each level's share before and after, in percent."""
-        shares = self.table.assign(**self.table[["target", "before", "after"]].mul(100))
-        names = [f"{self.label(m)}: {v}" for m, v in zip(shares["term"], shares["category"])]
-        unit = "share of responses, %: before (end of the line) and after (dot)"
-        return forest(shares, "after", names=names, low="before", high="target", unit=unit, title=self.title, ax=ax)
-
 
 def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
-    """Rake weights so that each margin has its target share (iterative proportional fitting).
-
-    ``augment(responses)`` of the finding adds the weight.
+    """Rake weights so that each margin has its target share; ``augment(responses)`` of the finding adds the weight.
 
     Parameters
     ----------
@@ -71,66 +63,69 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     say.refuse_if(not targets, "no_targets", example={"region": {"north": 0.4, "south": 0.6}})
     say.refuse_if(trim is not None and not trim > 1, "trim", trim=trim)
     say.refuse_if(not start.any(), "no_start", weight=survey.weight)
-    codes, goals = zip(*(_margin(table, column, goal, start) for column, goal in targets.items()))
-    sums = {column: float(goal.sum()) for column, goal in zip(targets, goals)}
-    (low, least), (high, most) = (ends(sums.items(), key=lambda entry: entry[1]) for ends in (min, max))
-    known = dict(low=low, least=f"{least:g}", high=high, most=f"{most:g}")
-    say.refuse_if(most - least > 1e-4 * most, "totals_differ", **known)
+    codes, parts = zip(*(_margin(table, start, column, goal) for column, goal in targets.items()))
+    goals = [part["target"].to_numpy() for part in parts]
+    sums = pd.Series([goal.sum() for goal in goals], list(targets))
+    least, most = sums.min(), sums.max()
+    ends = dict(low=sums.idxmin(), least=f"{least:g}", high=sums.idxmax(), most=f"{most:g}")
+    say.refuse_if(most - least > 1e-4 * most, "totals_differ", **ends)
     unit = "shares" if abs(most - 1) < 1e-3 else "percent" if abs(most - 100) < 1e-1 else "totals"
-    total = most if unit == "totals" else float(start.sum())
+    total = float(most if unit == "totals" else start.sum())
     goals = [goal / goal.sum() * total for goal in goals]
     raked, rounds = _raked(start, codes, goals, total, trim)
-    parts, n = [], int((start > 0).sum())
-    for (column, goal), code, wanted in zip(targets.items(), codes, goals):
-        held = [np.bincount(code, w, minlength=len(goal)) / w.sum() for w in (start, raked)]
-        rows = np.bincount(code[start > 0], minlength=len(goal))
-        columns = {"target": wanted / wanted.sum(), "before": held[0], "after": held[1], "n": rows}
-        parts.append(pd.DataFrame({"term": column, "category": list(goal), **columns}))
-    margins = pd.concat(parts, ignore_index=True)
+    margins, n = pd.concat(parts, ignore_index=True), int((start > 0).sum())
+    margins["target"] = np.concatenate([goal / goal.sum() for goal in goals])
+    margins["after"] = np.concatenate([np.bincount(c, raked, len(g)) / raked.sum() for c, g in zip(codes, goals)])
     before, gap = (float((margins[k] - margins["target"]).abs().max()) for k in ("before", "after"))
-    kish, positive = kish_effective_n(raked), raked[raked > 0]
-    ratio, deff = float(positive.max() / positive.min()), n / kish
+    kish = kish_effective_n(raked)
+    ratio, deff = float(raked.max() / raked[raked > 0].min()), n / kish
     adjusted = raked / raked.mean() / np.where(start > 0, start / start.mean(), np.inf)
     summary = {
         "n": n, "n_effective": kish, "method": "raking (iterative proportional fitting)", "rounds": rounds,
         "gap_before": before, "gap_after": gap, "kish_deff": deff, "weight_ratio": ratio,
         "largest_adjustment": float(adjusted.max()), "targets": unit,
     }  # fmt: skip
-    largest = ("largest weight / smallest weight", digits.rounded(ratio, 2), f"at most {MAX_RATIO:g}")
     checks = (
         Check("margins meet their targets", f"{gap:.1e}", f"gap below {MET:g}", gap < MET),
-        Check(*largest, ratio <= MAX_RATIO),
-        Check("Kish design effect", digits.rounded(deff, 3), f"at most {MAX_DEFF:g}", deff <= MAX_DEFF),
-        Check("how the targets were read", f"{unit}, adding up to {known['most']}", "as meant", True, "info"),
-        Check("rows left out, the weight being 0", int((start == 0).sum()), "information", True, "info"),
+        Check("largest weight / smallest weight", digits.rounded(ratio, 2), f"at most {RATIO:g}", ratio <= RATIO),
+        Check("Kish design effect", digits.rounded(deff, 3), f"at most {DEFF:g}", deff <= DEFF),
+        Check("how the targets were read", f"{unit}, adding up to {most:g}", "as meant", True, "info"),
+        Check("rows left out, the weight being 0", len(table) - n, "information", True, "info"),
     )
     doubtful = [check for check in checks if not check.ok]
     for check in doubtful:
         warnings.warn(say("warned", check=check.check, value=check.value, limit=check.limit), stacklevel=2)
     keys = ["raked" if rounds > 1 else "raked_once", "base", *["doubtful"][: len(doubtful)]]
     known = {"margins": listing(map(survey.label, targets)), "checks": listing(c.check for c in doubtful)}
+    names = [f"{survey.label(margin)}: {level}" for margin, level in zip(margins["term"], margins["category"])]
+    drawn = dict(value="after", low="before", high="target", scale=100, names=names, unit=say["raked_axis"])
     question = ("rake", ", ".join(targets), None, margins, summary, checks)
-    return Raking.of(say, keys, known, 0.95, *question, source=survey, weights=raked)
+    return Raking.of(say, keys, known, 0.95, *question, source=survey, weights=raked, drawn=drawn)
 
 
-def _margin(table, column, goal, start) -> tuple[np.ndarray, np.ndarray]:
-    """Return each row's place among the levels of the targets, and the targets."""
+def _level(value) -> str:
+    """Return a level as it is compared: 1, 1.0, "1" and "1.0" are one, whoever wrote it down."""
+    return looks_like(plain_text(value))
+
+
+def _margin(table, start, column, goal) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return each row's place among the levels of the targets, and the levels with targets, shares before, and n."""
     levels, wanted, values = list(goal), np.array([float(v) for v in goal.values()]), table[column]
     unfit = not (levels and np.isfinite(wanted).all() and (wanted >= 0).all() and wanted.sum() > 0)
     say.refuse_if(unfit, "no_number", column=column, goal=dict(goal))
     say.refuse_if(missing := values.isna().sum(), "margin_missing", column=column, missing=missing, n=len(values))
-    as_name = lambda v: plain_text(int(v) if isinstance(v, (float, np.floating)) and v.is_integer() else v)  # noqa: E731
-    names = [as_name(level) for level in levels]  # 1, 1.0 and "1" are one level, whoever wrote it down
+    names = list(map(_level, levels))
     say.refuse_if(len({*names}) < len(names), "level_twice", column=column, level=max(names, key=names.count))
     found, seen = pd.factorize(values)
-    codes = pd.Index(names).get_indexer([as_name(level) for level in seen])[found]
-    if (codes < 0).any():
-        lost, n = values[codes < 0].value_counts().index.tolist()[0], (codes < 0).sum()
-        raise DataProblem(say("no_target", column=column, n=n, level=lost, nearest=nearest(lost, levels)))
+    codes = pd.Index(names).get_indexer([*map(_level, seen)])[found]
+    if len(lost := values[codes < 0].value_counts()):
+        level = lost.index.tolist()[0]
+        raise DataProblem(say("no_target", column=column, n=lost.sum(), level=level, nearest=nearest(level, levels)))
     n = np.bincount(codes[start > 0], minlength=len(levels))
     if empty := [level for level, count, t in zip(levels, n, wanted) if count == 0 and t > 0]:
         raise DataProblem(say("no_respondents", column=column, level=empty[0], nearest=nearest(empty[0], seen)))
-    return codes, wanted
+    shares = {"target": wanted, "before": np.bincount(codes, start, len(n)) / start.sum(), "after": np.nan, "n": n}
+    return codes, pd.DataFrame({"term": column, "category": levels, **shares})
 
 
 def _raked(start, codes, goals, total, trim) -> tuple[np.ndarray, int]:

@@ -354,6 +354,12 @@ def test_a_readable_table_has_titles_and_decent_decimals():
     assert small.iloc[0].to_dict() == {"p": "< 0.001", "Adjusted p": "< 0.001", "Estimate": "0.00"}
 
 
+def test_verdicts_and_dates_of_numpy_among_other_cells_are_read_as_what_they_are():
+    cells = [np.True_, np.False_, None, np.float64(3), np.datetime64("2024-01-02"), np.datetime64("NaT"), (1, 2)]
+    shown = cx.readable(pd.DataFrame({"ok": pd.Series(cells, dtype=object)}).assign(check="c"))
+    assert shown["OK"].tolist() == ["yes", "NO", "–", "3", "2024-01-02", "–", "(1, 2)"]
+
+
 def test_a_readable_table_of_a_finding_calls_items_by_their_labels(survey):
     found = cx.driver_importance(known(survey), **CHANCE, **DRIVERS)
     assert cx.readable(found.tidy().sort_values("rank").filter(["term", "share"])).index[0] == "Products"

@@ -296,6 +296,12 @@ def test_group_names_that_only_look_different_are_one_group():
     assert found["group"].tolist() == ["Kraków"] and found["n"].tolist() == [4]
 
 
+def test_a_categorical_is_in_its_order_however_its_names_are_written():
+    order = ["wysoki ", "s\u0301redni", "niski"]
+    table = pd.DataFrame({"s": [10, 0, 9] * 20, "g": pd.Categorical(order * 20, categories=order)})
+    assert cx.nps(table, "s", by="g").tidy()["group"].tolist() == ["wysoki", "\u015bredni", "niski"]
+
+
 def test_several_columns_make_one_grouping():
     table = pd.DataFrame({"s": [10, 9, 0, 5] * 30, "g": ["a", "b"] * 60, "h": ["x", "x", "y", "y"] * 30})
     assert cx.nps(table, "s", by=["g", "h"]).tidy()["group"].tolist() == ["a, x", "a, y", "b, x", "b, y"]
@@ -346,6 +352,29 @@ def test_a_domain_holds_the_rows_that_meet_its_condition_and_no_missing_ones(con
 def test_a_condition_that_is_no_comparison_is_refused(condition, told):
     with pytest.raises(DataProblem, match=re.escape(told)):
         cx.as_survey(ROWS).where(condition)
+
+
+@pytest.mark.parametrize("times", [250, 1500, 5000, 100_000])
+@pytest.mark.parametrize(
+    "nested", [("a > ", "+-", "1"), ("a", "+a", " > 1"), ("a", ".a", " > 1"), ("a > 1 and ", "(", "a > 2")]
+)
+def test_a_condition_nested_thousands_of_times_is_refused(nested, times):
+    before, sign, after = nested
+    with pytest.raises(DataProblem, match=r"^the condition .*(cannot be read|where a column)"):
+        cx.as_survey(ROWS).where(before + sign * times + after + ")" * times * (sign == "("))
+
+
+def test_a_condition_is_negated_some_hundred_times_and_no_more():
+    assert len(cx.as_survey(ROWS).where("not " * 250 + "a > 1")) == 2
+    for times in (1500, 5000, 100_000):
+        with pytest.raises(DataProblem, match=r"cannot be read \(it nests too deeply"):
+            cx.as_survey(ROWS).where("not " * times + "a > 1")
+
+
+@pytest.mark.parametrize("constant", ["1" * 400, "'\ud800'"])
+def test_a_constant_that_no_table_can_hold_is_refused(constant):
+    with pytest.raises(DataProblem, match="no table can hold"):
+        cx.as_survey(ROWS).where(f"a == {constant}")
 
 
 def test_of_two_columns_that_look_alike_a_condition_means_the_one_it_writes():

@@ -68,8 +68,20 @@ def test_a_level_is_the_same_as_number_or_as_text(table):
     assert rake(as_text, targets={"row": ROWS}).weights == pytest.approx(rake(table, targets={"row": ROWS}).weights)
     as_floats = {str(k): v for k, v in ROWS.items()}
     assert rake(table.assign(row=table["row"] * 1.0), targets={"row": as_floats}).weights.sum() == pytest.approx(1000)
-    with pytest.raises(DataProblem, match="^targets of row name '1' twice; name each level once$"):
-        rake(table, targets={"row": {**ROWS, "1": 3}})
+    with_point = table.assign(row=table["row"].astype(float).astype(str))
+    assert rake(with_point, targets={"row": ROWS}).weights == pytest.approx(rake(table, targets={"row": ROWS}).weights)
+    for twice in ("1", "1.0", " 1"):
+        with pytest.raises(DataProblem, match="^targets of row name ' ?1' twice; name each level once$"):
+            rake(table, targets={"row": {**ROWS, twice: 3}})
+
+
+@pytest.mark.parametrize("written", [int, float, str, lambda v: f"{v}.0"])
+@pytest.mark.parametrize("held", [int, float, str, lambda v: f" {v}"])
+def test_errors_know_about_the_raking_however_its_targets_write_the_levels(held, written):
+    rng = np.random.default_rng(6)
+    table = pd.DataFrame({"s": rng.integers(0, 11, 300), "g": [held(v) for v in rng.integers(0, 2, 300)]})
+    raked = rake(table, targets={"g": {written(0): 0.4, written(1): 0.6}}).augment(table)
+    assert "raked" in nps(as_survey(raked, weight="raked_weight"), "s").glance()["method"].item()
 
 
 def test_the_limit_of_the_margins_is_the_one_that_is_printed(table):
@@ -133,7 +145,9 @@ def test_missing_margins_and_bad_design_weights_are_refused(table):
     message = "^row is missing in 1 of 800 rows; give them a level with a target, or drop the rows$"
     with pytest.raises(DataProblem, match=message):
         rake(table.assign(row=table["row"].where(table.index > 0)), targets={"row": ROWS})
-    message = "^w is missing, negative or not a number in 1 of 800 answered rows .first: row 0.; give every row a weight"
+    message = (
+        "^w is missing, negative or not a number in 1 of 800 answered rows .first: row 0.; give every row a weight"
+    )
     with pytest.raises(DataProblem, match=message):
         rake(as_survey(table.assign(w=np.where(table.index > 0, 1.0, -1.0)), weight="w"), targets={"row": ROWS})
     message = "^trim=1 must be more than 1, for example 5: no weight above five times the mean$"

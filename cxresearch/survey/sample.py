@@ -5,9 +5,12 @@ Pulls of rows are totalled per unit; a stratum with one unit is centred on zero 
 """
 
 import re
-from collections.abc import Callable, Iterator
+import tomllib
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +24,7 @@ from cxresearch.privacy import POOLED, pool_small_groups
 UNSTATED = "not stated"
 STILL_MET = 0.02  # a few missing answers leave the margins calibrated; a filter does not
 HELD, NEAR = 1 << 23, 1 << 15  # cells of the replicate weights held at once; of them that stay in a core's cache
+YEAR = r"(?:19|20)\d\d"
 
 
 def kish_effective_n(weights: np.ndarray) -> float:
@@ -77,9 +81,7 @@ def total_covariance(influence, units: SamplingUnits, *, diagonal: bool = False)
 
 
 def raked_on(table: pd.DataFrame, weight: str | None) -> tuple[str, ...]:
-    """Return the margins that `weight` was raked on (see `Raking.augment`), none where a part of the rows no longer meets
-    them: there the weights count as fixed.
-    """
+    """Return the margins that `weight` was raked on (see `Raking.augment`); none, where the rows no longer meet them."""
     goals = table.attrs.get("raked", {}).get(weight, {})
     if not goals.keys() <= {*table}:
         return ()
@@ -90,7 +92,7 @@ def raked_on(table: pd.DataFrame, weight: str | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """The rows that answer one question, and the cells (group, wave) they fall in."""
+    """The rows that answer one question, and the cells (group, wave) they fall in; of (n,) values it tells (k,) of cells."""
 
     rows: np.ndarray  # (n,) positions in the table in view
     weights: np.ndarray  # (n,) above zero
@@ -110,25 +112,16 @@ class Sample:
         return len(self.rows)
 
     n = cached_property(lambda self: np.bincount(self.cell, minlength=len(self.keys)))  # rows, (k,)
-    base = cached_property(lambda self: self.n if self.persons is None else self._distinct(self.persons))  # persons
+    base = cached_property(lambda self: distinct(self.cell, self.persons, len(self.keys)))  # persons
     totals = cached_property(lambda self: self.sums(1.0))  # of the weights, (k,)
     hidden = cached_property(lambda self: self.closed(self) if self.closed else np.zeros(len(self.keys), bool))
     clustered = property(lambda self: self.units.psu_of_row is not None)
     _simple = property(lambda self: not self.clustered and len(self.units.size) == 1 and not self.margins)
     n_effective = property(lambda self: kish_effective_n(self.weights))  # of all rows
-
-    def _distinct(self, code) -> np.ndarray:
-        return distinct(self.cell, code, len(self.keys))
-
-    @cached_property
-    def kish(self) -> np.ndarray:
-        """(sum w)^2 / sum w^2: planning and fallback only, not the real design effect."""
-        with np.errstate(invalid="ignore"):
-            return self.totals**2 / self.sums(self.weights)
+    kish = cached_property(lambda self: self.totals / self.means(self.weights))  # of each cell, (k,): a fallback only
 
     @cached_property
     def unit_of_row(self) -> np.ndarray:
-        """Number of each row's first-stage unit, (n,)."""
         place = np.arange(len(self)) if self.place is None else self.place
         return self.units.psu_of_row[place] if self.clustered else place
 
@@ -136,14 +129,14 @@ class Sample:
     def df(self) -> np.ndarray:
         """Units less strata met."""
         stratum = self.units.stratum_of_psu[self.unit_of_row]
-        return (self._distinct(self.unit_of_row) - self._distinct(stratum)).astype(float)
+        units, strata = (distinct(self.cell, code, len(self.n)) for code in (self.unit_of_row, stratum))
+        return (units - strata).astype(float)
 
     def pooled(self) -> "Sample":
         """Return the same rows as one cell."""
         return replace(self, cell=np.zeros_like(self.cell), keys=pd.DataFrame(index=range(1)), closed=None)
 
     def sums(self, values) -> np.ndarray:
-        """Return weighted sums, (k,)."""
         return np.bincount(self.cell, self.weights * values, minlength=len(self.keys))
 
     def means(self, values) -> np.ndarray:
@@ -218,7 +211,9 @@ def draw_counts(m: int, size: int, n_boot: int, rng) -> Iterator[tuple[int, np.n
 
 
 def distinct(cell, code, k) -> np.ndarray:
-    """Return how many distinct codes each of k cells holds."""
+    """Return how many distinct codes each of k cells holds; its rows, where there is no code."""
+    if code is None:
+        return np.bincount(cell, minlength=k)
     most = int(code.max()) + 1
     pairs = pd.unique(cell.astype(np.int64) * most + code)
     return np.bincount(pairs // most, minlength=k)
@@ -231,10 +226,9 @@ def groups_of(table: pd.DataFrame, by, *, min_base: int, persons) -> pd.Series:
     columns = [_levels(table[column]) for column in ([by] if isinstance(by, str) else by)]
     codes, levels, declared = columns[0]
     if len(columns) > 1:
-        names = [np.array([*map(str, its)], dtype=object)[at] for at, its, _ in columns]
+        names, declared = [np.array([*map(str, its)], dtype=object)[at] for at, its, _ in columns], ()
         codes, levels = pd.factorize(np.array([", ".join(row) for row in zip(*names)], dtype=object))
-        declared = ()
-    base = np.bincount(codes) if persons is None else distinct(codes, persons, len(levels))
+    base = distinct(codes, persons, len(levels))
     if base.min() < min_base:
         each = pd.Series(levels, dtype=object).repeat(base)
         shown = dict(zip(each, pool_small_groups(each, min_base=min_base)))
@@ -248,10 +242,11 @@ def groups_of(table: pd.DataFrame, by, *, min_base: int, persons) -> pd.Series:
 def _levels(column: pd.Series) -> tuple[np.ndarray, list, tuple]:
     """Return code by row, levels, texts that are one when normalised being one, and the order of a categorical."""
     codes, levels = pd.factorize(column.to_numpy() if column.dtype == object else column)
-    levels = [plain_text(level) if isinstance(level, str) else level for level in levels]
-    levels += [UNSTATED] * bool((codes < 0).any())  # the last one, which a code of -1 names
-    merged, levels = pd.factorize(pd.Series(levels, dtype=object))
-    return merged[codes], list(levels), tuple(getattr(column.dtype, "categories", ()))
+    both = levels, getattr(column.dtype, "categories", ())
+    plain, declared = ([plain_text(v) if isinstance(v, str) else v for v in its] for its in both)
+    plain += [UNSTATED] * bool((codes < 0).any())  # the last one, which a code of -1 names
+    merged, levels = pd.factorize(pd.Series(plain, dtype=object))
+    return merged[codes], list(levels), declared
 
 
 def waves_of(column: pd.Series, order) -> pd.Series:
@@ -275,3 +270,84 @@ def natural_key(value) -> tuple:
         return (0, float(value), ())
     parts = filter(None, re.split(r"(\d+)", str(value)))
     return (1, 0.0, tuple((0, int(p), "") if p.isdecimal() else (1, 0, p.casefold()) for p in parts))
+
+
+def _words(text: object) -> list[str]:
+    """Return words and numbers without capitals and accents: styczeń, STYCZEN and й as one sign or two are the same."""
+    plain = re.sub(r"(\.0| 00:00:00)$", "", plain_text(text).casefold().replace("ł", "l"))
+    folded = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
+    folded = re.sub(rf"^({YEAR})[-./](\d\d?)(?:[-./]\d\d?)?$", r"\1 m \2", folded)  # a date: its year and month
+    folded = re.sub(rf"^(?:\d\d?[-./])?(\d\d?)[-./]({YEAR})$", r"\2 m \1", folded)
+    return re.findall(r"[^\W\d_]+|\d+", folded)
+
+
+KNOWN = {  # word -> its kind and value
+    word: (kind, int(value))
+    for kind, entries in tomllib.loads(Path(__file__).with_name("waves.toml").read_text(encoding="utf-8")).items()
+    for value, words in entries.items()
+    for word in _words(words)
+}
+
+
+def _span(words: Sequence[str]) -> tuple[set | None, int, int] | None:
+    """Return (None, first month since year 0, months) that words name, or (unit, number, 1) without a year; None if none."""
+    numbers = {w: ("years" if re.fullmatch(YEAR, w) else "numbers", int(w)) for w in words if w.isdecimal()}
+    pairs = sorted((numbers | KNOWN).get(word, ("unknown", 0)) for word in words)
+    units = sorted({pair for pair in pairs if pair[0] == "units"})
+    match [pair for pair in pairs if pair[0] not in ("units", "fillers")] + units:
+        case [("years", year)]:
+            return None, 12 * year, 12
+        case [("months", month), ("years", year)]:
+            return None, 12 * year + month - 1, 1
+        case [("numbers", nth), ("years", year), ("units", length)] if 1 <= nth <= 12 // length:
+            return None, 12 * year + length * (nth - 1), length
+        case [("numbers", nth), *rest] if rest == units:
+            return {length for _, length in units}, nth, 1
+
+
+def _time_of_labels(labels: Sequence[object]) -> list[float] | None:
+    """Return one number a label that orders them in time; None where they do not say it."""
+    words = [_words(label) for label in labels]  # "NPS Q1 2024" says its time as "Q1 2024" does
+    common = {w for w in set.intersection(*map(set, words)) if w not in KNOWN and not w.isdigit()}
+    spans = [_span([w for w in label if w not in common]) for label in words]
+    if None in spans or any(span[0] != spans[0][0] for span in spans):
+        return None
+    ordered = sorted(span[1:] for span in spans)
+    apart = all(a + n <= b for (a, n), (b, _) in zip(ordered, ordered[1:]))
+    return [float(start) for _, start, _ in spans] if apart else None
+
+
+def wave_order(waves: pd.Series, *, declared=None, dates: pd.Series | None = None, sources: Sequence = ()) -> tuple:
+    """Return the labels of `waves` in the order of time: as `declared`; else as an ordered Categorical, the median days of
+    their `dates` and the labels themselves say, which must agree; else as `sources`, the files of a study; else refused.
+    """
+    column, sorts = waves.name, isinstance(waves.dtype, pd.CategoricalDtype)
+    labels = list(waves.cat.remove_unused_categories().cat.categories if sorts else waves.dropna().unique())
+    present = set(map(plain_text, labels))
+    if declared is not None:
+        known, listed = set(map(plain_text, declared)), _listed(declared)
+        say.refuse_if(len(known) < len(list(declared)), "wave_twice", labels=listed)
+        absent = [label for label in labels if plain_text(label) not in known]
+        say.refuse_if(absent, "wave_left_out", column=column, absent=_listed(absent), labels=listed)
+        strange = [label for label in declared if plain_text(label) not in present]
+        say.refuse_if(strange, "wave_unknown", strange=_listed(strange), column=column, labels=_listed(labels))
+    elif len(labels) > 1:
+        spoken = {"the order of the categories": range(len(labels)) if getattr(waves.dtype, "ordered", False) else None}
+        if dates is not None:
+            days = pd.to_datetime(dates, errors="coerce", utc=True).groupby(waves.to_numpy()).median().reindex(labels)
+            # a wave without a date, or two that share their median, leave the dates silent
+            spoken["the dates of the answers"] = None if days.isna().any() or days.duplicated().any() else days
+        spoken["the labels"] = _time_of_labels(labels)
+        orders = {who: tuple(labels[i] for i in np.argsort(at)) for who, at in spoken.items() if at is not None}
+        said = "; ".join(f"{who}: {_listed(order)}" for who, order in orders.items())
+        say.refuse_if(len({*orders.values()}) > 1, "contradicted", column=column, said=said)
+        silent = not orders and not set(map(plain_text, sources)) >= present
+        say.refuse_if(silent, "unordered", column=column, labels=_listed(sorted(labels, key=str)))
+        declared = next(iter(orders.values()), sources)
+    place = [plain_text(label) for label in declared or labels]
+    return tuple(sorted(labels, key=lambda label: place.index(plain_text(label))))
+
+
+def _listed(labels) -> str:
+    shown = [str(label) for label in labels]
+    return ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")

@@ -16,8 +16,7 @@ from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_
 from cxresearch.errors import DataProblem, nearest, plain_text, require_columns
 from cxresearch.findings import Check, number, say
 from cxresearch.privacy import hidden_of, require_base
-from cxresearch.survey.sample import UNSTATED, Sample, groups_of, raked_on, sampling_units, waves_of
-from cxresearch.survey.waves import wave_order
+from cxresearch.survey.sample import UNSTATED, Sample, groups_of, raked_on, sampling_units, wave_order, waves_of
 
 DESIGN = ("weight", "strata", "cluster", "fpc")
 COLUMNS = (*DESIGN, "wave", "asked_at", "respondent")
@@ -226,28 +225,24 @@ class Survey:
     @cached_property
     def every(self) -> tuple[pd.DataFrame, np.ndarray | None]:
         """The rows in view and, after them, those outside a part; and whom each is about."""
-        rows, persons = self.table, self._persons
-        if self.outside is None:
-            return rows, persons if persons is None or self.domain is None else persons[self.domain]
-        inside = rows.assign(**{c: value for c, value in self.only.items() if c not in rows})
-        rows = pd.concat([inside, self.outside], ignore_index=True)
-        return rows, None if persons is None else person_codes(rows[self.respondent])
+        rows = self.table
+        if self.outside is not None:
+            inside = rows.assign(**{c: value for c, value in self.only.items() if c not in rows})
+            rows = pd.concat([inside, self.outside], ignore_index=True)
+        return rows, None if self.respondent is None else person_codes(rows[self.respondent])
 
     def groups(self, by) -> pd.Series:
         """Return the groups of a column or of several, of every row, as they are shown; see `groups_of`."""
         return groups_of(self.every[0], by, min_base=self.min_base, persons=self.every[1])
 
     def sample(self, answered=None, *, by=None, wave=False, what="the finding", of: tuple = ()) -> Sample:
-        """Return the rows that `answered`, (n,) bool of those in view, with their weights, cells and sampling units.
-
-        Cells are the levels of `by` (see `groups`) and the waves in the order of time; `what` is for messages, `of`
-        names the columns that are answered. Refused: weights and designs not known, fewer persons than the floor.
+        """Return the rows in view that `answered`, (n,) bool, in cells of `by` (see `groups`) and waves; `what` is for messages,
+        `of` names the columns that are answered. Fewer persons than the floor are refused.
         """
         table, persons = self.table, self.every[1]
         answered = np.ones(len(table), dtype=bool) if answered is None else np.asarray(answered, dtype=bool)
         require_columns(table, *([by] if isinstance(by, str) else by or ()), where="responses")
-        order = self.wave_order if wave else ()  # before the column, which a survey without waves lacks
-        columns = {"wave": waves_of(table[self.wave], order)} if wave else {}
+        columns = {"wave": waves_of(order=self.wave_order, column=table[self.wave])} if wave else {}  # or refused
         dated = answered & columns["wave"].notna().to_numpy() if wave else answered
         weights = self.weights(dated)
         rows = np.flatnonzero(dated & (weights > 0))
@@ -273,10 +268,8 @@ class Survey:
         equal, design = bool(np.all(weights[rows] == weights[rows[0]])), self._design(rows)
         plain = equal and not (self.strata or self.cluster or self.fpc or design["margins"]) and self.domain is None
         closed = None if self.min_base <= 1 else partial(hidden_of, self, by=by, wave=wave, of=of)
-        return Sample(
-            rows, np.ones(len(rows)) if equal else weights[rows], cell, keys, persons=persons, min_base=self.min_base,
-            plain=plain, checks=tuple(checks), closed=closed, **design,
-        )  # fmt: skip
+        known = dict(persons=persons, min_base=self.min_base, plain=plain, checks=tuple(checks), closed=closed)
+        return Sample(rows, np.ones(len(rows)) if equal else weights[rows], cell, keys, **known, **design)
 
     @cached_property
     def _weights(self) -> np.ndarray:
@@ -293,8 +286,7 @@ class Survey:
 
     def _design(self, rows: np.ndarray) -> dict:
         """Return units, places and raked margins: of the rows alone, or, in a domain, of every row with weight."""
-        two = isinstance(self.cluster, tuple)
-        say.refuse_if(two, "two_clusters", names=" and ".join(self.cluster) if two else "")
+        say.refuse_if(isinstance(self.cluster, tuple), "two_clusters", names=" and ".join(self.cluster or ()))
         at, place = rows, None
         if self.domain is not None:
             at = np.flatnonzero((self._weights > 0) | self.domain)
@@ -320,19 +312,20 @@ def person_codes(column: pd.Series) -> np.ndarray:
 
 
 def rows_where(table: pd.DataFrame, condition: str, *, shown=lambda column: ()) -> np.ndarray:
-    """Return which rows of `table` meet `condition`, (N,) bool; a comparison with a missing value is not met, nor is
-    its opposite. A name that is no identifier stands in backticks; `shown`: the values of a column that a message may name.
+    """Return which rows of `table` meet `condition`, (N,) bool: with a missing value neither a comparison nor its opposite is
+    met; a name that is no identifier stands in backticks; `shown` gives the values of a column that a message may name.
     """
     condition = str(condition).strip()
     hidden = "_" * (len(condition) + 1)  # begins no name that is written in the condition
     try:
         tree = ast.parse(TICKED.sub(lambda m: m[1] or f"{hidden}{m[0].encode().hex()}", condition), mode="eval")
-    except SyntaxError as error:
-        raise DataProblem(say("unreadable", condition=condition, why=error.msg)) from None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id.startswith(hidden):
-            node.id = bytes.fromhex(node.id.strip("_")).decode()  # as it was written, for messages
-    return _Condition(table, condition, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and node.id.startswith(hidden):
+                node.id = bytes.fromhex(node.id.strip("_")).decode()  # as it was written, for messages
+        return _Condition(table, condition, shown).truth(tree.body).fillna(False).to_numpy(dtype=bool)
+    except (SyntaxError, UnicodeError, OverflowError, RecursionError, MemoryError) as error:
+        why = getattr(error, "msg", "it nests too deeply, or holds a number or a sign that no table can hold")
+        raise DataProblem(say("unreadable", condition=condition, why=why)) from None
 
 
 class _Condition(NamedTuple):
@@ -383,18 +376,17 @@ class _Condition(NamedTuple):
             raise self.refuse("compares by something other than == != < <= > >= in")
         sides = [self.side(left), self.side(right)]
         column, value = sides if isinstance(sides[0], pd.Series) else sides[::-1]
-        numbers = [is_numeric_dtype(getattr(side, "dtype", type(side))) for side in sides]
-        if isinstance(column, pd.Series) and all(numbers):
-            return compare(*(side.astype("Float64") if isinstance(side, pd.Series) else float(side) for side in sides))
-        if isinstance(column, pd.Series) and isinstance(value, str) and is_datetime64_any_dtype(column):
-            when, zone = pd.to_datetime(value, errors="coerce"), column.dt.tz
-            when = when.tz_localize(zone) if zone and not when.tzinfo else when
-            if not pd.isna(when) and (zone or not when.tzinfo):
-                return (
-                    compare(*(when if side is value else side for side in sides)).astype("boolean").mask(column.isna())
-                )
-        elif isinstance(column, pd.Series) and not isinstance(value, pd.Series) and compare in (eq, ne):
-            if not is_numeric_dtype(column) and not is_datetime64_any_dtype(column):
+        if isinstance(column, pd.Series):
+            numeric, dated = is_numeric_dtype(column), is_datetime64_any_dtype(column)
+            if numeric and is_numeric_dtype(getattr(value, "dtype", type(value))):
+                return compare(*(s.astype("Float64") if isinstance(s, pd.Series) else float(s) for s in sides))
+            if dated and isinstance(value, str):
+                when, zone = pd.to_datetime(value, errors="coerce"), column.dt.tz
+                when = when.tz_localize(zone) if zone and not when.tzinfo else when
+                if not pd.isna(when) and (zone or not when.tzinfo):
+                    met = compare(*(when if side is value else side for side in sides))
+                    return met.astype("boolean").mask(column.isna())
+            elif not (numeric or dated or isinstance(value, pd.Series)) and compare in (eq, ne):
                 codes, levels = pd.factorize(column)
                 equal = np.array([plain_text(level) == plain_text(value) for level in levels] + [False])
                 if not equal.any():
