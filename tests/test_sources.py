@@ -4,17 +4,20 @@ import datetime as dt
 import itertools
 import json
 import re
+import sqlite3
 import struct
 import tracemalloc
 import zipfile
+from contextlib import closing
 
+import duckdb
 import openpyxl
 import pandas as pd
 import pyreadstat
 import pytest
 
 from cxresearch.errors import StudyProblem
-from cxresearch.sources import Reading, expand, read_table
+from cxresearch.sources import Reading, expand, read_query, read_table
 from cxresearch.sources.text import utf8
 
 
@@ -70,12 +73,29 @@ def test_a_line_that_names_the_separator_leaves_the_quick_way_open(tmp_path, mon
     assert list(frame.index) == [1, 2, 3]
 
 
-def test_texts_of_a_workbook_are_texts_also_where_all_cells_are(tmp_path):
-    book = openpyxl.Workbook()
-    for row in (["id", "x", "n"], ["a", "b", "1"], ["c", None, "2"]):
-        book.active.append(row)
-    book.save(tmp_path / "a.xlsx")
-    assert set(read_table(tmp_path / "a.xlsx").frame.dtypes) == {pd.Series(["a"]).dtype}
+def test_a_column_of_texts_is_of_one_kind_whatever_file_or_database_it_comes_from(tmp_path):
+    table = pd.DataFrame({"id": ["a", "c"], "x": ["b", None], "n": ["1", "2"]})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    (tmp_path / "uneven.csv").write_text("id,x,n\na,b,1\nc,,2,\n")
+    table.to_excel(tmp_path / "a.xlsx", index=False)
+    table.to_parquet(tmp_path / "a.parquet")
+    table.astype("category").to_parquet(tmp_path / "codes.parquet")
+    pyreadstat.write_sav(table, str(tmp_path / "a.sav"))
+    table.to_json(tmp_path / "a.json", orient="records")
+    table.to_json(tmp_path / "lines.json", orient="records", lines=True)
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        table.to_sql("t", connection, index=False)
+    with duckdb.connect(str(tmp_path / "a.duckdb")) as connection:
+        connection.register("rows", table)
+        connection.execute("create table t as select * from rows")
+    files = sorted(path for path in tmp_path.iterdir() if path.suffix not in (".db", ".duckdb"))
+    raws = {path.name: read_table(path) for path in files}
+    for file in ("a.db", "a.duckdb"):
+        raws[file] = read_query(file, "select * from t", folder=tmp_path, name="t", wanted=dict.fromkeys(table, "item"))
+    assert len(raws) == 10
+    for file, raw in raws.items():
+        assert set(raw.frame.dtypes) == {pd.Series(["a"]).dtype}, file
+        assert raw.frame.fillna("").to_numpy().tolist() == [["a", "b", "1"], ["c", "", "2"]], file
 
 
 def test_one_emoji_does_not_make_four_bytes_of_every_letter(tmp_path, monkeypatch):

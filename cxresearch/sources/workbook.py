@@ -181,6 +181,8 @@ def read_json(path: Path, reading: Reading) -> Found:
             raise refusal("nested", file=path.name, what=f"{nested} of record {i} holds records or a list", each="")
     require_fitting_size(path, len(rows), len(names))
     frame = pd.DataFrame({i: [row.get(name) for row in rows] for i, name in enumerate(names)}, dtype=object)
+    # Numbers stay as they are: as floats, a whole one beside a gap would be rounded.
+    frame = frame.astype({i: "str" for i in frame if pd.api.types.infer_dtype(frame[i]) == "string"})
     return [list(names)], len(names), lambda positions: RawTable(frame[positions], text.notes)
 
 
