@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxresearch.sources.text import HEADERS, NO_OPTION, WHITESPACE, Found, Meanings, RawTable, Reading
-from cxresearch.sources.text import compose, naming, numbered, position, read_text, refusal, separator_of
+from cxresearch.sources.text import HEADERS, NO_OPTION, WHITESPACE, Meanings, RawTable, Reading, Steps
+from cxresearch.sources.text import compose, naming, numbered, positions, read_text, refusal, separator_of
 from cxresearch.sources.workbook import read_excel, read_json, read_parquet, read_spss
 from cxresearch.sources.database import database_file, read_query, without_password
 
@@ -40,18 +40,22 @@ def read_table(path: Path, *, wanted: Mapping[str, str] | None = None, reading: 
     if reading.header != ("name",) and kind not in HEADED:
         raise refusal("own names", file=path.name, kind=kind)
     with naming(path, kind):
-        rows, n_columns, read = reader(path, reading)
+        steps = reader(path, reading)
+        rows, n_columns = next(steps)
         names, labels = compose(rows, reading.header, n_columns)
-        asked = None if wanted is None else [position(names, w, why, path.name) for w, why in wanted.items()]
-        raw = read(list(range(n_columns)) if asked is None else asked)
+        at = positions(names, wanted, path.name)
+        raw = steps.send(at)
     if not len(raw.frame):
         raise refusal("no rows", file=path.name)
-    raw.frame.columns = pd.Index(numbered(names) if wanted is None else list(wanted), dtype=object)
-    meanings = raw.meanings._replace(labels={**raw.meanings.labels, **labels})
-    return raw._replace(meanings=meanings if wanted is None else meanings.named(wanted))
+    unique = numbered(names)
+    called = unique if wanted is None else list(wanted)
+    raw.frame.columns = pd.Index(called, dtype=object)
+    said = raw.meanings._replace(labels=labels or raw.meanings.labels)
+    known = [{name: by[unique[p]] for name, p in zip(called, at) if unique[p] in by} for by in said]
+    return raw._replace(meanings=Meanings(*known))
 
 
-def reader_of(path: Path) -> tuple[str, Callable[[Path, Reading], Found]]:
+def reader_of(path: Path) -> tuple[str, Callable[[Path, Reading], Steps]]:
     """Return what a file is by its ending (text, Excel, Parquet, SPSS or JSON), and what reads it."""
     for kind, endings, reader in READERS:
         if path.suffix.lower() in endings:

@@ -1,20 +1,18 @@
-"""What is asked of a reader and what it gives back; from header rows to columns; and text files.
-
-Text comes from bytes in some encoding to UTF-8, one line a row, cells between separators.
-"""
+"""What is asked of a reader and what it gives back; from header rows to columns; and text files."""
 
 import codecs
 import csv
 import io
 import itertools
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv as arrow
 
 from cxresearch.errors import StudyProblem, nearest, plain_text
 from cxresearch.findings import words
@@ -37,8 +35,9 @@ LETTERS = {
 }
 csv.field_size_limit(BLOCK)
 
-Read = Callable[[list[int]], "RawTable"]  # what reads the columns at these positions, under any names
-Found = tuple[list[list[str]], int, Read]  # what a reader finds: cells of each header row, number of columns
+# A reader yields the cells of each header row and the number of columns; sent the positions of the wanted ones, it
+# yields these as a `RawTable` under any names.
+Steps = Generator
 
 
 class Reading(NamedTuple):
@@ -58,11 +57,6 @@ class Meanings(NamedTuple):
     labels: dict[str, str] = {}  # the question
     codes: dict[str, dict[float | str, str]] = {}  # stored code -> its words
     missing: dict[str, list[tuple]] = {}  # lowest and highest code of each user-missing range
-
-    def named(self, wanted: Iterable[str]) -> "Meanings":
-        """Return the same under the names that were asked for, which may lack the spaces of the file's."""
-        plain = [{plain_text(k): v for k, v in by.items()} | by for by in self]
-        return Meanings(*({w: by[k] for w in wanted for k in (plain_text(w), w) if k in by} for by in plain))
 
 
 class RawTable(NamedTuple):
@@ -88,9 +82,9 @@ def naming(path: Path, kind: str):
         yield
     except StudyProblem:
         raise
+    except MemoryError:
+        raise refusal("too_big", file=path.name) from None
     except Exception as error:
-        if isinstance(error, MemoryError):
-            raise refusal("too_big", file=path.name) from None
         raise refusal("unreadable", file=path.name, kind=kind, why=first_line(error)) from error
 
 
@@ -103,7 +97,7 @@ def first_line(error: Exception) -> str:
 
 
 def compose(rows: list[list[str]], header: Sequence[str], n_columns: int) -> tuple[list[str], dict[str, str]]:
-    """Return the names of the columns, and name -> label where a row of labels is declared.
+    """Return the names of the columns, and name (`numbered`) -> label where a row of labels is declared.
 
     A name of question and option is 'question: option', a blank question being the one before it.
     """
@@ -115,7 +109,7 @@ def compose(rows: list[list[str]], header: Sequence[str], n_columns: int) -> tup
         named = option.strip() if option.strip().lower() not in NO_OPTION else ""
         names[i] = f"{current.rstrip(' :')}: {named}" if named and current else current or named
     names = [name if name.strip() else f"column {i + 1}" for i, name in enumerate(names)]
-    labels = dict(zip(names, held.get("label", ()), strict=False))
+    labels = dict(zip(numbered(names), held.get("label", ()), strict=False))
     return names, {name: label.strip() for name, label in labels.items() if label.strip()}
 
 
@@ -124,27 +118,32 @@ def numbered(names: Sequence[str]) -> list[str]:
 
     Where a header is called ``x#1`` itself, they are ``x##1`` and ``x##2``.
     """
-    plain = [plain_text(name) for name in names]
-    times, seen, found = Counter(plain), Counter(), []
-    for name, same in zip(names, plain, strict=True):
-        seen[same] += 1
-        sign = "#"
-        while any(f"{same}{sign}{i}" in times for i in range(1, times[same] + 1)):
-            sign += "#"
-        found.append(name if times[same] == 1 else f"{same}{sign}{seen[same]}")
+    plain = pd.Series([plain_text(name) for name in names], dtype=object)
+    twice, nth, sign = plain.duplicated(keep=False), (plain.groupby(plain).cumcount() + 1).astype(str), "#"
+    found = plain + sign + nth
+    while (taken := twice & found.isin(plain)).any():
+        sign += "#"
+        found = found.mask(plain.isin(plain[taken]), plain + sign + nth)
+    return found.where(twice, pd.Series(names, dtype=object)).tolist()
+
+
+def positions(headers: Sequence[str], wanted: Mapping[str, str] | None, file: str) -> list[int]:
+    """Return where the wanted columns (name -> what asks for it; None: all) stand."""
+    if wanted is None:
+        return list(range(len(headers)))
+    plain, unique, found = [plain_text(h) for h in headers], numbered(headers), []
+    for name, why in wanted.items():
+        asked = plain_text(name)
+        for known, called in ((list(headers), name), (plain, asked), (unique, asked)):
+            if n := known.count(called):
+                break
+        else:
+            raise refusal("no column", file=file, name=name, why=why, near=nearest(name, plain))
+        at = known.index(called)
+        if n > 1:
+            raise refusal("twice", file=file, n=n, name=asked, why=why, first=unique[at])
+        found.append(at)
     return found
-
-
-def position(headers: Sequence[str], name: str, why: str, file: str) -> int:
-    """Return where the column `name` stands; `why` says what asks for it."""
-    asked, plain, unique = plain_text(name), [plain_text(h) for h in headers], numbered(headers)
-    for candidates, wanted in ((list(headers), name), (plain, asked), (unique, asked)):
-        if wanted in candidates:
-            at, n = candidates.index(wanted), candidates.count(wanted)
-            if n > 1:
-                raise refusal("twice", file=file, n=n, name=asked, why=why, first=unique[at])
-            return at
-    raise refusal("no column", file=file, name=name, why=why, near=nearest(name, plain))
 
 
 def require_fitting_size(path: Path, rows: int, columns: int, *, least: int = 10_000_000, per_byte: int = 4) -> None:
@@ -229,8 +228,8 @@ def separator_of(path: Path, declared: str) -> str:
     return "\t" if path.suffix.lower() == ".tsv" and declared == "," else declared
 
 
-def read_text(path: Path, reading: Reading) -> Found:
-    """Return the cells as they are written; rows that end early are filled with blanks, and counted."""
+def read_text(path: Path, reading: Reading) -> Steps:
+    """Read the cells as they are written; rows that end early are filled with blanks, and counted."""
     text, separator = utf8(path, reading), separator_of(path, reading.separator)
     if separator == WHITESPACE:  # one tab for each run of spaces and tabs; those at both ends of a line mean nothing
         lines = text.content.removeprefix(codecs.BOM_UTF8).splitlines()
@@ -250,39 +249,27 @@ def read_text(path: Path, reading: Reading) -> Found:
         raise refusal("header rows", file=path.name, n=f"{n} row{'s' * (n != 1)}", declared=len(reading.header))
     # Names may end early, or go on where the row above them ended; a title may be wider than the table below it.
     widths = [len(row) for row, what in zip(rows, reading.header) if what != "ignore"] or [len(rows[0])]
-    require_fitting_size(path, 0, max(widths))
-
-    def read(positions: list[int]) -> RawTable:
-        frame, short = _even_rows(text, separator, positions, max(widths), n_over), 0
-        if frame is None or text.content.count(b"\n") > len(frame) + n_over:
-            _require_closed_quotes(text, separator, path.name)
-        if frame is None:
-            frame, short = _uneven_rows(text, separator, positions, widths, n_over, n_header, path)
-        # A row is numbered as in the file, where the first of one header row is number 2.
-        frame.index += n_over - 1
-        return RawTable(frame[n_header - n_over :], (*text.notes, *[say("short rows", n=short)] * bool(short)))
-
-    return rows[: len(reading.header)], max(widths), read
-
-
-def _even_rows(text: Utf8, separator: str, positions: list[int], n_columns: int, over: int) -> pd.DataFrame | None:
-    """Return the wanted cells of all rows but those over the header, or None unless every row has its width."""
-    import pyarrow as pa
-    from pyarrow import csv as arrow
-
-    if n_columns == 1:
-        return None  # a blank line is a blank answer there
-    names = [f"f{i}" for i in range(n_columns)]  # the header is read as rows: names may stand twice, positions do not
-    types, wanted = dict.fromkeys(names, pa.string()), [names[i] for i in positions]
-    try:
-        return arrow.read_csv(
-            pa.BufferReader(text.content),
-            read_options=arrow.ReadOptions(column_names=names, block_size=BLOCK, skip_rows=over),
-            parse_options=arrow.ParseOptions(delimiter=separator, newlines_in_values=True),
-            convert_options=arrow.ConvertOptions(column_types=types, include_columns=wanted),
-        ).to_pandas()
-    except pa.ArrowInvalid:
-        return None
+    width, short = max(widths), 0
+    require_fitting_size(path, 0, width)
+    positions = yield rows[: len(reading.header)], width
+    frame, names = None, [f"f{i}" for i in range(width)]  # the header is read as rows, since its names may stand twice
+    with suppress(pa.ArrowInvalid):  # rows of other widths
+        if width > 1:  # in one column a blank line is a blank answer
+            frame = arrow.read_csv(
+                pa.BufferReader(text.content),
+                arrow.ReadOptions(column_names=names, block_size=BLOCK, skip_rows=n_over),
+                arrow.ParseOptions(delimiter=separator, newlines_in_values=True),
+                arrow.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()), include_columns=[names[i] for i in positions]
+                ),
+            ).to_pandas()
+    if frame is None or text.content.count(b"\n") > len(frame) + n_over:
+        _require_closed_quotes(text, separator, path.name)
+    if frame is None:
+        frame, short = _uneven_rows(text, separator, positions, widths, n_over, n_header, path)
+    # A row is numbered as in the file, where the first of one header row is number 2.
+    frame.index += n_over - 1
+    yield RawTable(frame[n_header - n_over :], (*text.notes, *[say("short rows", n=short)] * bool(short)))
 
 
 def _require_closed_quotes(text: Utf8, separator: str, file: str) -> None:
