@@ -243,9 +243,9 @@ def test_columns_of_one_name_are_told_apart_also_from_one_that_is_called_so(tmp_
 
 
 def test_columns_that_all_have_one_name_are_told_apart_at_once(tmp_path):
-    path, start = write(tmp_path / "a.csv", 2 * ("x," * 15_000 + "y\n")), time.monotonic()
+    path, start = write(tmp_path / "a.csv", 2 * ("x," * 15_000 + "y\n")), time.process_time()
     assert list(read_table(path).frame.columns[[0, -2, -1]]) == ["x#1", "x#15000", "y"]
-    assert time.monotonic() - start < 10  # each was once held against each
+    assert time.process_time() - start < 20  # each was once held against each, for minutes
 
 
 def test_a_header_that_stands_twice_is_refused_only_when_asked_for(tmp_path):

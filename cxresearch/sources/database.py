@@ -1,9 +1,7 @@
-"""A query on a database as a table: a DuckDB or SQLite file, or a PostgreSQL server; nothing else.
+"""A query on a database as a table: a DuckDB or SQLite file or a PostgreSQL server, which can be held to reading.
 
-These three can be held to reading: the files are opened for reading only, and a server gets the query as a cursor of a
-read-only transaction, which nothing but a SELECT can be. Secrets come from the environment:
-``postgresql://${CRM_USER}:${CRM_PASSWORD}@db.example/crm``, or from what PostgreSQL's library reads there (PGUSER,
-PGPASSWORD). A password that stands in the address is refused. No message names a host, a user or a password.
+Secrets come from the environment: ``postgresql://${CRM_USER}:${CRM_PASSWORD}@db.example/crm``, or from what PostgreSQL's
+library reads there (PGUSER, PGPASSWORD). No message names a host, a user or a password.
 """
 
 import hashlib

@@ -5,6 +5,7 @@ import csv
 import io
 import itertools
 import re
+import tomllib
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,13 +27,7 @@ MOST_COLUMNS = 20_000
 BLOCK = 1 << 24  # bytes that the text reader takes at a time; a cell must fit
 SEP_LINE = re.compile("\\A\ufeff?sep=(.)(?:\r\n?|\n)", re.I)  # what Excel writes over a table to say its separator
 UTF8, BOM_UTF16 = ("utf-8", "utf-8-sig"), (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-# Letters that a text in these encodings holds much more often than another reading of the same bytes would.
-LETTERS = {
-    "cp1252": "éèàçêâîôûùëïüöäßñóíáúãõåøæ’‘“”„–—…€",
-    "cp1250": "ąęłńóśźżćčšžřěůýáíéőű",
-    "cp1251": "абвгдежзийклмнопрстуфхцчшщъыьэюя",
-    "cp850": "éèàçêâîôûùëïüöäßñóíáú",
-}
+LETTERS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))["letters"]
 csv.field_size_limit(BLOCK)
 
 # A reader yields the cells of each header row and the number of columns; sent the positions of the wanted ones, it
@@ -93,15 +88,9 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-# --- columns ---------------------------------------------------------------------------------------------------------
-
-
 def compose(rows: list[list[str]], header: Sequence[str], n_columns: int) -> tuple[list[str], dict[str, str]]:
-    """Return the names of the columns, and name (`numbered`) -> label where a row of labels is declared.
-
-    A name of question and option is 'question: option', a blank question being the one before it.
-    """
-    blank, current = [""] * n_columns, ""
+    """Return the names of the columns, those of two rows as 'question: option', and name (`numbered`) -> label."""
+    blank, current = [""] * n_columns, ""  # a blank question is the one before it
     held = {what: [*row, *blank][:n_columns] for what, row in zip(header, rows, strict=True)}
     names = list(held.get("name", blank))
     for i, (question, option) in enumerate(zip(held.get("question", ()), held.get("option", blank), strict=False)):
@@ -114,10 +103,7 @@ def compose(rows: list[list[str]], header: Sequence[str], n_columns: int) -> tup
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """Return the names by which columns can be asked for: one that stands twice is ``x#1``, ``x#2``.
-
-    Where a header is called ``x#1`` itself, they are ``x##1`` and ``x##2``.
-    """
+    """Return the names by which columns can be asked for: of two x ``x#1``, ``x#2``, beside an x#1 ``x##1``, ``x##2``."""
     plain = pd.Series([plain_text(name) for name in names], dtype=object)
     twice, nth, sign = plain.duplicated(keep=False), (plain.groupby(plain).cumcount() + 1).astype(str), "#"
     found = plain + sign + nth
@@ -127,22 +113,18 @@ def numbered(names: Sequence[str]) -> list[str]:
     return found.where(twice, pd.Series(names, dtype=object)).tolist()
 
 
-def positions(headers: Sequence[str], wanted: Mapping[str, str] | None, file: str) -> list[int]:
-    """Return where the wanted columns (name -> what asks for it; None: all) stand."""
-    if wanted is None:
-        return list(range(len(headers)))
-    plain, unique, found = [plain_text(h) for h in headers], numbered(headers), []
+def positions(headers: Sequence[str], wanted: Mapping[str, str], file: str) -> list[int]:
+    """Return where the wanted columns (name -> what asks for it) stand: by header, without its spaces, or `numbered`."""
+    unique, plain, found = numbered(headers), [plain_text(header) for header in headers], []
+    known = [pd.Series(names, dtype=object).groupby(names).indices for names in (list(headers), plain, unique)]
     for name, why in wanted.items():
         asked = plain_text(name)
-        for known, called in ((list(headers), name), (plain, asked), (unique, asked)):
-            if n := known.count(called):
-                break
-        else:
+        at = next((by[key] for by, key in zip(known, (name, asked, asked)) if key in by), ())
+        if not len(at):
             raise refusal("no column", file=file, name=name, why=why, near=nearest(name, plain))
-        at = known.index(called)
-        if n > 1:
-            raise refusal("twice", file=file, n=n, name=asked, why=why, first=unique[at])
-        found.append(at)
+        if len(at) > 1:
+            raise refusal("twice", file=file, n=len(at), name=asked, why=why, first=unique[at[0]])
+        found.append(int(at[0]))
     return found
 
 
@@ -155,9 +137,6 @@ def require_fitting_size(path: Path, rows: int, columns: int, *, least: int = 10
         raise refusal("far cell", file=path.name, rows=f"{rows:,}", columns=f"{columns:,}", size=f"{size:,}")
 
 
-# --- encodings -------------------------------------------------------------------------------------------------------
-
-
 class Utf8(NamedTuple):
     """A text in UTF-8, and what was done to its bytes."""
 
@@ -166,9 +145,6 @@ class Utf8(NamedTuple):
 
     def lines(self) -> io.TextIOWrapper:
         return io.TextIOWrapper(io.BytesIO(self.content), encoding="utf-8-sig", newline="", errors="surrogatepass")
-
-    def rows(self, separator: str, **how):
-        return csv.reader(self.lines(), delimiter=separator, **how)
 
 
 def detect(path: Path) -> tuple[tuple[str, ...], str | None]:
@@ -191,11 +167,7 @@ def detect(path: Path) -> tuple[tuple[str, ...], str | None]:
 
 
 def utf8(path: Path, reading: Reading) -> Utf8:
-    """Return a text file as UTF-8.
-
-    Characters that the encoding does not know stop the reading, unless ``encoding_errors: replace`` was declared.
-    These, and control characters that no text holds, are counted and shown.
-    """
+    """Return a text file as UTF-8; what its encoding does not know is refused or, if so declared, replaced and counted."""
     content = raw = path.read_bytes()
     named, notes = reading.encoding[0] if reading.encoding else "utf-8", []
     encoding, errors = codecs.lookup(named).name, reading.encoding_errors
@@ -220,9 +192,6 @@ def utf8(path: Path, reading: Reading) -> Utf8:
     return Utf8(content, tuple(notes))
 
 
-# --- rows of text ----------------------------------------------------------------------------------------------------
-
-
 def separator_of(path: Path, declared: str) -> str:
     """Return what stands between cells: a comma, unless declared otherwise or the ending says tabs."""
     return "\t" if path.suffix.lower() == ".tsv" and declared == "," else declared
@@ -237,7 +206,11 @@ def read_text(path: Path, reading: Reading) -> Steps:
     over = SEP_LINE.match(text.content[:20].decode("utf-8", "replace"))
     separator = over[1] if over and separator == "," else separator
     n_over, n_header = bool(over), bool(over) + len(reading.header)
-    rows = list(itertools.islice(filter(None, text.rows(separator)), n_over, n_over + (len(reading.header) or 1)))
+    rows = list(
+        itertools.islice(
+            filter(None, csv.reader(text.lines(), delimiter=separator)), n_over, n_over + (len(reading.header) or 1)
+        )
+    )
     if not rows:
         raise refusal("empty", file=path.name)
     if any("\0" in cell for row in rows for cell in row):
@@ -252,16 +225,15 @@ def read_text(path: Path, reading: Reading) -> Steps:
     width, short = max(widths), 0
     require_fitting_size(path, 0, width)
     positions = yield rows[: len(reading.header)], width
-    frame, names = None, [f"f{i}" for i in range(width)]  # the header is read as rows, since its names may stand twice
+    # The header is read as rows, since names may stand twice in it.
+    frame, types = None, {f"f{i}": pa.string() for i in range(width)}
     with suppress(pa.ArrowInvalid):  # rows of other widths
         if width > 1:  # in one column a blank line is a blank answer
             frame = arrow.read_csv(
                 pa.BufferReader(text.content),
-                arrow.ReadOptions(column_names=names, block_size=BLOCK, skip_rows=n_over),
+                arrow.ReadOptions(column_names=list(types), block_size=BLOCK, skip_rows=n_over),
                 arrow.ParseOptions(delimiter=separator, newlines_in_values=True),
-                arrow.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()), include_columns=[names[i] for i in positions]
-                ),
+                arrow.ConvertOptions(column_types=types, include_columns=[f"f{p}" for p in positions]),
             ).to_pandas()
     if frame is None or text.content.count(b"\n") > len(frame) + n_over:
         _require_closed_quotes(text, separator, path.name)
@@ -274,7 +246,7 @@ def read_text(path: Path, reading: Reading) -> Steps:
 
 def _require_closed_quotes(text: Utf8, separator: str, file: str) -> None:
     """Refuse a cell over several lines behind whose closing quotation mark more is written: rows vanish in it."""
-    start, reader = 1, text.rows(separator, strict=True)
+    start, reader = 1, csv.reader(text.lines(), delimiter=separator, strict=True)
     while True:
         try:
             if next(reader, None) is None:
@@ -293,7 +265,7 @@ def _uneven_rows(
     A row may be short for blank cells at its end, which Excel leaves out by 16 rows, and for no other reason.
     """
     width = max(widths)
-    rows = [row for row in text.rows(separator) if row or width == 1]
+    rows = [row for row in csv.reader(text.lines(), delimiter=separator) if row or width == 1]
     require_fitting_size(path, len(rows), width)
     rows = list(itertools.dropwhile(lambda row: not row, rows))
     body = list(enumerate(rows))[n_header:]

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import posixpath
 import re
 import zipfile
 from collections.abc import Iterator
@@ -50,9 +49,9 @@ def cells(path: Path, sheet: str | None) -> tuple[list[list], tuple[str, ...]]:
         with zipfile.ZipFile(path) as archive:
             listed = ElementTree.fromstring(archive.read("xl/workbook.xml")).findall(".//{*}sheet")
             [link] = (v for of in listed if of.get("name") == sheet for key, v in of.items() if key.endswith("}id"))
-            links = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
-            places = {link.get("Id"): link.get("Target") for link in links}
-            content = archive.read(posixpath.join("/xl", places[link]).lstrip("/"))
+            targets = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
+            [place] = (of.get("Target") for of in targets if of.get("Id") == link)
+            content = archive.read(place[1:] if place.startswith("/") else f"xl/{place}")
         columns, last = set(), 1
         for cell in CELL.finditer(content):
             columns.add(cell[1])
@@ -125,15 +124,13 @@ def read_parquet(path: Path, reading: Reading) -> Steps:
 
 def arrow_frame(table: pa.Table, name: str) -> pd.DataFrame:
     """Return an Arrow table as a frame in which a missing cell does not round a whole number."""
-
-    def simple(field):  # dictionaries as text and decimals as floats, which pandas would keep as objects
+    fields = []
+    for field in table.schema:  # dictionaries become text and decimals floats, which pandas would keep as objects
         if pa.types.is_nested(field.type):
             raise refusal("nested", file=name, what=f"column {field.name!r} holds lists or records", each=" a row")
-        if pa.types.is_dictionary(field.type):
-            return field.with_type(field.type.value_type)
-        return field.with_type(pa.float64()) if pa.types.is_decimal(field.type) else field
-
-    return table.cast(pa.schema([simple(field) for field in table.schema])).to_pandas(types_mapper=WHOLE.get)
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        fields.append((field.name, pa.float64() if pa.types.is_decimal(kind) else kind))
+    return table.cast(pa.schema(fields)).to_pandas(types_mapper=WHOLE.get)
 
 
 def read_spss(path: Path, reading: Reading) -> Steps:
@@ -161,7 +158,17 @@ def read_spss(path: Path, reading: Reading) -> Steps:
 def read_json(path: Path, reading: Reading) -> Steps:
     """Read records: a list of flat objects, alone or under one name, or one line an object."""
     text, names = utf8(path, reading), {}
-    rows = _parsed(text.lines().read(), path.name)
+    content = text.lines().read()
+    try:
+        rows = json.loads(content)
+    except RecursionError:
+        raise refusal("no records", file=path.name, why="is nested too deeply to be a table") from None
+    except json.JSONDecodeError as error:
+        rows, place = [], {"line": error.lineno, "column": error.colno, "why": error.msg}
+        with contextlib.suppress(json.JSONDecodeError):
+            rows = [json.loads(line) for line in content.split("\n") if line.strip()]
+        if not rows:
+            raise refusal("no JSON", file=path.name, **place) from None
     if reading.records is not None or not isinstance(rows, list):
         lists = {k: v for k, v in rows.items() if isinstance(v, list) and v} if isinstance(rows, dict) else {}
         if not lists and reading.records is None:
@@ -179,15 +186,3 @@ def read_json(path: Path, reading: Reading) -> Steps:
     # Numbers stay as they are: as floats, a whole one beside a gap would be rounded.
     texts = {i: "str" for i in frame if pd.api.types.infer_dtype(frame[i]) == "string"}
     yield RawTable(frame.astype(texts)[positions], text.notes)
-
-
-def _parsed(text: str, file: str):
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise refusal("no records", file=file, why="is nested too deeply to be a table") from None
-    except json.JSONDecodeError as error:
-        with contextlib.suppress(json.JSONDecodeError):
-            if lines := [line for line in text.split("\n") if line.strip()]:
-                return [json.loads(line) for line in lines]
-        raise refusal("no JSON", file=file, line=error.lineno, column=error.colno, why=error.msg) from None
