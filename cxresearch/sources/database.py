@@ -38,10 +38,9 @@ def database_file(database: str, folder: Path) -> Path | None:
 
 def without_password(database: str) -> str:
     """Return an address; refuse one in which a password is written out, or whose kind of database cannot be held to reading."""
-    for found in PASSWORD.finditer(database):
-        written = found[1] or found[2]
-        if written and not PLACEHOLDER.fullmatch(written):
-            raise ValueError(say("password in the file"))
+    written = [found[1] or found[2] for found in PASSWORD.finditer(database)]
+    if any(secret and not PLACEHOLDER.fullmatch(secret) for secret in written):
+        raise ValueError(say("password in the file"))
     if database_file(database, Path()) is None and not SERVER.match(database):
         raise ValueError(say("database", kind=database.partition(":")[0], known=KNOWN))
     return database
@@ -98,8 +97,7 @@ def _from_file(file: Path, query: str) -> pd.DataFrame:
         reading = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
         # Attaching would make a file, although this one is opened for reading.
         connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in reading else sqlite3.SQLITE_DENY)
-        found = connection.execute(query)
-        return _framed([column[0] for column in found.description or ()], found.fetchall())
+        return _framed(connection.execute(query))
 
 
 def _from_server(address: str, query: str) -> pd.DataFrame:
@@ -110,12 +108,12 @@ def _from_server(address: str, query: str) -> pd.DataFrame:
         connection.read_only = True
         # A cursor can be declared for a SELECT alone, and what is prepared is one statement: none can write or commit.
         connection.execute(f"DECLARE asked CURSOR FOR {query}", prepare=True)
-        found = connection.execute("FETCH ALL FROM asked")
-        return _framed([column.name for column in found.description], found.fetchall())
+        return _framed(connection.execute("FETCH ALL FROM asked"))
 
 
-def _framed(names: list[str], rows: list[tuple]) -> pd.DataFrame:
-    """Return rows as a table; whole numbers beside a gap stay whole, decimals become floats."""
-    frame = pd.DataFrame(rows, columns=range(len(names)), dtype=object)
+def _framed(cursor) -> pd.DataFrame:
+    """Return what a cursor holds as a table; whole numbers beside a gap stay whole, decimals become floats."""
+    names = [column[0] for column in cursor.description or ()]
+    frame = pd.DataFrame(cursor.fetchall(), columns=range(len(names)), dtype=object)
     kinds = {i: KINDS.get(pd.api.types.infer_dtype(frame[i]), object) for i in frame}
     return frame.astype(kinds).apply(pd.Series.infer_objects).set_axis(pd.Index(names, dtype=object), axis=1)

@@ -260,10 +260,7 @@ def _require_closed_quotes(text: Utf8, separator: str, file: str) -> None:
 def _uneven_rows(
     text: Utf8, separator: str, positions: list[int], widths: list[int], over: int, n_header: int, path: Path
 ) -> tuple[pd.DataFrame, int]:
-    """Return the same of rows of any width up to the header's, and how many below it are shorter.
-
-    A row may be short for blank cells at its end, which Excel leaves out by 16 rows, and for no other reason.
-    """
+    """Return the same of rows of any width up to the header's, and how many below it are shorter: by blank cells only."""
     width = max(widths)
     rows = [row for row in csv.reader(text.lines(), delimiter=separator) if row or width == 1]
     require_fitting_size(path, len(rows), width)
@@ -273,6 +270,7 @@ def _uneven_rows(
     long = [i for i, row in body if "".join(row[width:]).strip()]
     short = [i for i, row in body if len(row) < width > 1]
     blank = [i for i, row in body if len(row) == width and not row[-1].strip()]
+    # Excel leaves out the blank cells at the ends of rows by 16 rows.
     lone = [i for i in short if len({*map(len, rows[i // 16 * 16 :][:16])}) > 1]
     of = {"file": path.name, "width": width}
     if widths[0] < width and reach < width:

@@ -88,29 +88,27 @@ def open_book(path: Path):
 
 
 def _spans(archive: zipfile.ZipFile) -> Iterator[tuple[int, int]]:
-    """Yield the last row and column that hold a cell: of each sheet of an .xlsb, and row by row of an .ods."""
+    """Yield the last row and column that hold a cell, of each sheet of an .xlsb or an .ods."""
     for name in archive.namelist():
-        content = archive.read(name) if re.fullmatch(r"xl/worksheets/.*\.bin", name) else b""
-        at = last = width = 0
-        while found := RECORD.match(content, at):
-            place = int.from_bytes(content[found.end() : found.end() + 4], "little") + 1
+        records = archive.read(name) if re.fullmatch(r"xl/worksheets/.*\.bin", name) else b""
+        nodes = ElementTree.iterparse(archive.open(name)) if name == "content.xml" else ()
+        at = rows = last = width = 0
+        while found := RECORD.match(records, at):
+            place = int.from_bytes(records[found.end() : found.end() + 4], "little") + 1
             last = max(last, place) if found[1] == b"\0" else last  # a row, and then its cells
             width = max(width, place) if b"\0" < found[1] < b"\x0c" else width
             at = found.end() + sum((byte & 127) << 7 * i for i, byte in enumerate(found[2]))
         yield last, width
-    if "content.xml" not in archive.namelist():
-        return
-    rows = last = width = 0
-    for _, node in ElementTree.iterparse(archive.open("content.xml")):
-        if node.tag.endswith("}table-row"):
-            times = [int(next((v for k, v in of.items() if k.endswith("-repeated")), 1)) for of in (node, *node)]
-            rows += times[0]
-            if held := [i for i, cell in enumerate(node, 1) if len(cell) or "value-type" in " ".join(cell.keys())]:
-                last, width = rows, max(width, sum(times[1 : held[-1] + 1]))
-            node.clear()
-        elif node.tag.endswith("}table"):
-            yield last, width
-            rows = last = width = 0
+        for _, node in nodes:
+            if node.tag.endswith("}table-row"):
+                times = [int(next((v for k, v in of.items() if k.endswith("-repeated")), 1)) for of in (node, *node)]
+                rows += times[0]
+                if held := [i for i, cell in enumerate(node, 1) if len(cell) or "value-type" in " ".join(cell.keys())]:
+                    last, width = rows, max(width, sum(times[1 : held[-1] + 1]))
+                node.clear()
+            elif node.tag.endswith("}table"):
+                yield last, width
+                rows = last = width = 0
 
 
 def read_parquet(path: Path, reading: Reading) -> Steps:
@@ -137,11 +135,11 @@ def read_spss(path: Path, reading: Reading) -> Steps:
     """Read the stored codes, user-missing ones too: only the codebook can tell skipped from not applicable."""
     import pyreadstat
 
-    _, head = pyreadstat.read_sav(str(path), metadataonly=True)
+    how = {"encoding": reading.encoding[0] if reading.encoding else None, "user_missing": True}
+    _, head = pyreadstat.read_sav(str(path), metadataonly=True, **how)
     positions = yield [list(head.column_names)], len(head.column_names)
     names = [head.column_names[p] for p in positions]
     require_fitting_size(path, head.number_rows or 0, len(names))
-    how = {"encoding": reading.encoding[0] if reading.encoding else None, "user_missing": True}
     frame, meta = pyreadstat.read_sav(str(path), usecols=list(dict.fromkeys(names)), **how)
     if meta.number_rows is not None and len(frame) != meta.number_rows:
         raise refusal("cut off", file=path.name, announced=meta.number_rows, held=len(frame))
