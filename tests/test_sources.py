@@ -4,17 +4,21 @@ import datetime as dt
 import itertools
 import json
 import re
+import sqlite3
 import struct
+import time
 import tracemalloc
 import zipfile
+from contextlib import closing
 
+import duckdb
 import openpyxl
 import pandas as pd
 import pyreadstat
 import pytest
 
 from cxresearch.errors import StudyProblem
-from cxresearch.sources import Reading, expand, read_table
+from cxresearch.sources import Reading, expand, read_query, read_table
 from cxresearch.sources.text import utf8
 
 
@@ -70,12 +74,29 @@ def test_a_line_that_names_the_separator_leaves_the_quick_way_open(tmp_path, mon
     assert list(frame.index) == [1, 2, 3]
 
 
-def test_texts_of_a_workbook_are_texts_also_where_all_cells_are(tmp_path):
-    book = openpyxl.Workbook()
-    for row in (["id", "x", "n"], ["a", "b", "1"], ["c", None, "2"]):
-        book.active.append(row)
-    book.save(tmp_path / "a.xlsx")
-    assert set(read_table(tmp_path / "a.xlsx").frame.dtypes) == {pd.Series(["a"]).dtype}
+def test_a_column_of_texts_is_of_one_kind_whatever_file_or_database_it_comes_from(tmp_path):
+    table = pd.DataFrame({"id": ["a", "c"], "x": ["b", None], "n": ["1", "2"]})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    (tmp_path / "uneven.csv").write_text("id,x,n\na,b,1\nc,,2,\n")
+    table.to_excel(tmp_path / "a.xlsx", index=False)
+    table.to_parquet(tmp_path / "a.parquet")
+    table.astype("category").to_parquet(tmp_path / "codes.parquet")
+    pyreadstat.write_sav(table, str(tmp_path / "a.sav"))
+    table.to_json(tmp_path / "a.json", orient="records")
+    table.to_json(tmp_path / "lines.json", orient="records", lines=True)
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        table.to_sql("t", connection, index=False)
+    with duckdb.connect(str(tmp_path / "a.duckdb")) as connection:
+        connection.register("rows", table)
+        connection.execute("create table t as select * from rows")
+    files = sorted(path for path in tmp_path.iterdir() if path.suffix not in (".db", ".duckdb"))
+    raws = {path.name: read_table(path) for path in files}
+    for file in ("a.db", "a.duckdb"):
+        raws[file] = read_query(file, "select * from t", folder=tmp_path, name="t", wanted=dict.fromkeys(table, "item"))
+    assert len(raws) == 10
+    for file, raw in raws.items():
+        assert set(raw.frame.dtypes) == {pd.Series(["a"]).dtype}, file
+        assert raw.frame.fillna("").to_numpy().tolist() == [["a", "b", "1"], ["c", "", "2"]], file
 
 
 def test_one_emoji_does_not_make_four_bytes_of_every_letter(tmp_path, monkeypatch):
@@ -221,11 +242,26 @@ def test_columns_of_one_name_are_told_apart_also_from_one_that_is_called_so(tmp_
     assert read_table(path, wanted=wanted).frame.to_dict("list") == {"Other#1": ["3"], "Other##2": ["4"]}
 
 
+def test_columns_that_all_have_one_name_are_told_apart_at_once(tmp_path):
+    path, start = write(tmp_path / "a.csv", 2 * ("x," * 15_000 + "y\n")), time.process_time()
+    assert list(read_table(path).frame.columns[[0, -2, -1]]) == ["x#1", "x#15000", "y"]
+    assert time.process_time() - start < 20  # each was once held against each, for minutes
+
+
 def test_a_header_that_stands_twice_is_refused_only_when_asked_for(tmp_path):
     path = write(tmp_path / "a.csv", "id,x,x \n1,2,3\n")
     assert read_table(path, wanted={"id": "id"}).frame.shape == (1, 1)
     assert read_table(path, wanted={"x": "item x"}).frame["x"].tolist() == ["2"]
     assert read_table(path, wanted={"x#2": "item x", "id": "id"}).frame.to_dict("list") == {"x#2": ["3"], "id": ["1"]}
+
+
+def test_columns_of_one_name_keep_their_own_labels(tmp_path):
+    path = write(tmp_path / "a.csv", "id,Other,Other,x \nWho,Why?,Why not?,How?\n1,2,3,4\n")
+    header = Reading(header=("name", "label"))
+    labels = {"id": "Who", "Other#1": "Why?", "Other#2": "Why not?", "x ": "How?"}
+    assert read_table(path, reading=header).meanings.labels == labels
+    wanted = dict.fromkeys(("x", "Other#2"), "item")
+    assert read_table(path, wanted=wanted, reading=header).meanings.labels == {"x": "How?", "Other#2": "Why not?"}
 
 
 def workbook(path, **sheets):
@@ -248,6 +284,11 @@ def test_excel_keeps_numbers_text_and_dates(tmp_path):
     assert frame["id"].tolist() == ["007", "8"] and frame["x"].tolist() == [5.0, "Blank"]
     assert frame["on"].iloc[0] == dt.date(2018, 1, 2) and pd.isna(frame["on"].iloc[1])
     assert list(frame.index) == [0, 2]  # rows keep the numbers that a spreadsheet shows
+
+
+def test_a_whole_number_in_a_header_is_called_as_it_is_shown(tmp_path):
+    path = workbook(tmp_path / "a.xlsx", Data=[["id", 2018, 1234567, 1.5, 2**52], [1, 2, 3, 4, 5]])
+    assert list(read_table(path).frame.columns) == ["id", "2018", "1234567", "1.5", str(2**52)]
 
 
 def test_one_of_several_sheets_must_be_declared(tmp_path):
@@ -387,6 +428,12 @@ def test_json_records_are_read_alone_or_under_one_name(tmp_path, wrapped):
     assert read_table(path).frame.astype(object).where(lambda f: f.notna(), None).to_dict("list") == {
         "id": [1, 2], "x": ["a", None], "y": [None, None]
     }  # fmt: skip
+
+
+def test_a_line_of_json_records_ends_with_its_line_end_only(tmp_path):
+    said = [f"a{sign}b" for sign in "\u2028\u2029\x85"]
+    text = "".join(json.dumps({"x": text}, ensure_ascii=False) + "\r\n" for text in said)
+    assert read_table(write(tmp_path / "a.json", text)).frame["x"].tolist() == said
 
 
 def test_unknown_ending(tmp_path):

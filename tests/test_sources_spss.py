@@ -10,6 +10,7 @@ import pytest
 from cxresearch import nps, open_study
 from cxresearch.errors import StudyProblem
 from cxresearch.intake import check_study, new_study
+from cxresearch.sources import Reading, read_table
 
 # Of 71 answers on 0-10 25 are promoters and 19 detractors: 100 (25 - 19) / 71 = 8.45. Stored as 1-11 without a
 # decision, the score of the codes would be 36 or 13.
@@ -140,6 +141,16 @@ def test_a_truncated_file_is_refused(tmp_path):
             study(tmp_path, "{scale: [0, 10], role: nps, values: {1: 0, 2: 1}}").responses
 
 
+def test_a_declared_encoding_is_that_of_the_names_of_columns_too(tmp_path):
+    frame, path = pd.DataFrame({"zaqy": [1.0, 5.0], "b": ["aqqb", "x"]}), tmp_path / "survey.sav"
+    pyreadstat.write_sav(frame, str(path), column_labels=["Jaq?", "B"])
+    written = path.read_bytes().replace(b"zaqy", b"za\xbfy").replace(b"ZAQY", b"ZA\xafY")
+    path.write_bytes(written.replace(b"aqqb", b"a\xbf\xf3b").replace(b"Jaq?", b"Ja\xbf?"))
+    raw = read_table(path, reading=Reading(encoding=("cp1250",)))
+    assert raw.frame.to_dict("list") == {"zaży": [1.0, 5.0], "b": ["ażób", "x"]}
+    assert raw.meanings.labels == {"zaży": "Jaż?", "b": "B"}
+
+
 def test_codes_that_are_text_are_held_against_their_labels_as_numbers_are(tmp_path):
     stored = ["1"] * 4 + ["2"] * 3 + ["5"] * 2 + ["-9"]
     words = {"1": "5 - excellent", "2": "4 - good", "5": "1 - very poor", "-9": "refused"}
@@ -147,7 +158,9 @@ def test_codes_that_are_text_are_held_against_their_labels_as_numbers_are(tmp_pa
     pyreadstat.write_sav(
         frame, str(tmp_path / "survey.sav"), variable_value_labels={"q1": words}, missing_ranges={"q1": ["-9"]}
     )
-    with pytest.raises(StudyProblem, match="stores codes whose labels say other numbers .1: '5 - excellent', 2: '4 - good'"):
+    with pytest.raises(
+        StudyProblem, match="stores codes whose labels say other numbers .1: '5 - excellent', 2: '4 - good'"
+    ):
         study(tmp_path, "{scale: [1, 5], role: csat}").responses  # noqa: B018
     meant = study(tmp_path, "{scale: [1, 5], role: csat, values: {1: 5, 2: 4, 5: 1}}").responses.table["q1"]
     assert meant.tolist()[:9] == [5.0] * 4 + [4.0] * 3 + [1.0] * 2 and np.isnan(meant.iloc[9])

@@ -115,7 +115,7 @@ def _table(group: list[_File], folder: Path, kind: str | None) -> TableGuess:
         raise StudyProblem(sentence("two ways", first=names[0], second=names[1]))
     raw, frames = first.raw, [file.raw.frame.rename(columns=plain_text) for file in group]
     if len(group) > 1:
-        meanings = [file.raw.meanings.named(frame) for file, frame in zip(group, frames, strict=True)]
+        meanings = [[{plain_text(k): v for k, v in by.items()} for by in file.raw.meanings] for file in group]
         merged = Meanings(*(dict(ChainMap(*parts)) for parts in zip(*meanings, strict=True)))
         raw = RawTable(pd.concat(frames, ignore_index=True), meanings=merged)
     table = guess_table(raw, first.said, file=names[0], kind=kind)

@@ -1,7 +1,6 @@
 """Read one table from a text file, Excel, Parquet, SPSS, JSON records or a database, as it was stored.
 
 Nothing is interpreted here: text stays text ("5", "NA", "007"), because only the codebook knows what a cell means.
-Columns are looked up by their exact header first, then by the header without surrounding whitespace.
 """
 
 # ruff: noqa: F401, I001
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxresearch.sources.text import HEADERS, NO_OPTION, WHITESPACE, Found, Meanings, RawTable, Reading
-from cxresearch.sources.text import compose, naming, numbered, position, read_text, refusal, separator_of
+from cxresearch.sources.text import HEADERS, NO_OPTION, WHITESPACE, Meanings, RawTable, Reading, Steps
+from cxresearch.sources.text import compose, naming, numbered, positions, read_text, refusal, separator_of
 from cxresearch.sources.workbook import read_excel, read_json, read_parquet, read_spss
 from cxresearch.sources.database import database_file, read_query, without_password
 
@@ -23,35 +22,36 @@ READERS = (
     ("SPSS", (".sav", ".zsav"), read_spss),
     ("JSON", (".json",), read_json),
 )
-HEADED = ("text", "Excel")  # kinds whose header is rows of cells
+OF_KINDS = {"sheet": ("Excel",), "records": ("JSON",), "header": ("text", "Excel")}  # keys that other kinds lack
 
 
 def read_table(path: Path, *, wanted: Mapping[str, str] | None = None, reading: Reading = Reading()) -> RawTable:
     """Return the wanted columns of one file; its ending says what it is, `reading` how it is to be read.
 
-    `wanted` is header -> what asks for it (for the message when it is absent). None reads every column; of columns with
-    one name the first is then called ``name#1``. A file that is absent, unreadable, empty or wrongly encoded, or lacks a
-    wanted column, is a `StudyProblem`.
+    `wanted` is header -> what asks for it; None reads every column, under its `numbered` name. A file that is unreadable,
+    empty or wrongly encoded, or lacks a wanted column, is a `StudyProblem`.
     """
     kind, reader = reader_of(path)
-    for key, of, value in (("sheet", "Excel", reading.sheet), ("records", "JSON", reading.records)):
-        if value is not None and kind != of:
-            raise refusal("key of another kind", file=path.name, kind=of, key=key, value=value)
-    if reading.header != ("name",) and kind not in HEADED:
-        raise refusal("own names", file=path.name, kind=kind)
+    for key, kinds in OF_KINDS.items():
+        if kind not in kinds and (value := getattr(reading, key)) != Reading._field_defaults[key]:
+            raise refusal("key of another kind", file=path.name, kind=" or ".join(kinds), key=key, value=value)
     with naming(path, kind):
-        rows, n_columns, read = reader(path, reading)
+        steps = reader(path, reading)
+        rows, n_columns = next(steps)
         names, labels = compose(rows, reading.header, n_columns)
-        asked = None if wanted is None else [position(names, w, why, path.name) for w, why in wanted.items()]
-        raw = read(list(range(n_columns)) if asked is None else asked)
+        unique = numbered(names)
+        asked = dict.fromkeys(unique, "") if wanted is None else wanted
+        at = positions(names, asked, path.name)
+        raw = steps.send(at)
     if not len(raw.frame):
         raise refusal("no rows", file=path.name)
-    raw.frame.columns = pd.Index(numbered(names) if wanted is None else list(wanted), dtype=object)
-    meanings = raw.meanings._replace(labels={**raw.meanings.labels, **labels})
-    return raw._replace(meanings=meanings if wanted is None else meanings.named(wanted))
+    raw.frame.columns = pd.Index(asked, dtype=object)
+    said = (labels or raw.meanings.labels, *raw.meanings[1:])
+    known = ({name: by[unique[p]] for name, p in zip(asked, at) if unique[p] in by} for by in said)
+    return raw._replace(meanings=Meanings(*known))
 
 
-def reader_of(path: Path) -> tuple[str, Callable[[Path, Reading], Found]]:
+def reader_of(path: Path) -> tuple[str, Callable[[Path, Reading], Steps]]:
     """Return what a file is by its ending (text, Excel, Parquet, SPSS or JSON), and what reads it."""
     for kind, endings, reader in READERS:
         if path.suffix.lower() in endings:

@@ -1,17 +1,15 @@
-"""A query on a database as a table: a DuckDB or SQLite file, or a PostgreSQL server; nothing else.
+"""A query on a database as a table: a DuckDB or SQLite file or a PostgreSQL server, which can be held to reading.
 
-These three can be held to reading: the files are opened for reading only, and a server gets the query as a cursor of a
-read-only transaction, which nothing but a SELECT can be. Secrets come from the environment:
-``postgresql://${CRM_USER}:${CRM_PASSWORD}@db.example/crm``, or from what PostgreSQL's library reads there (PGUSER,
-PGPASSWORD). A password that stands in the address is refused. No message names a host, a user or a password.
+Secrets come from the environment: ``postgresql://${CRM_USER}:${CRM_PASSWORD}@db.example/crm``, or from what PostgreSQL's
+library reads there (PGUSER, PGPASSWORD). No message names a host, a user or a password.
 """
 
 import hashlib
 import os
 import re
+import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from decimal import Decimal
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -19,10 +17,11 @@ import numpy as np
 import pandas as pd
 
 from cxresearch.errors import StudyProblem
-from cxresearch.sources.text import RawTable, first_line, position, refusal, say
+from cxresearch.sources.text import RawTable, first_line, positions, refusal, say
 from cxresearch.sources.workbook import arrow_frame
 
 DUCKDB, SQLITE = (".duckdb", ".ddb"), (".sqlite", ".sqlite3", ".db")
+KINDS = {"integer": "Int64", "decimal": float, "mixed-integer-float": float}
 KNOWN = " ".join((*DUCKDB, *SQLITE))
 SERVER = re.compile(r"(postgres(?:ql)?)(?:\+\w+)?://", re.I)
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -39,19 +38,16 @@ def database_file(database: str, folder: Path) -> Path | None:
 
 def without_password(database: str) -> str:
     """Return an address; refuse one in which a password is written out, or whose kind of database cannot be held to reading."""
-    for found in PASSWORD.finditer(database):
-        written = found[1] or found[2]
-        if written and not PLACEHOLDER.fullmatch(written):
-            raise ValueError(say("password in the file"))
+    written = [found[1] or found[2] for found in PASSWORD.finditer(database)]
+    if any(secret and not PLACEHOLDER.fullmatch(secret) for secret in written):
+        raise ValueError(say("password in the file"))
     if database_file(database, Path()) is None and not SERVER.match(database):
         raise ValueError(say("database", kind=database.partition(":")[0], known=KNOWN))
     return database
 
 
-def read_query(
-    database: str, query: str, *, folder: Path, name: str, wanted: Mapping[str, str] | None = None
-) -> RawTable:
-    """Return the wanted columns (column -> what asks for it; None: all) of what `query` selects, for table `name`."""
+def read_query(database: str, query: str, *, folder: Path, name: str, wanted: Mapping[str, str]) -> RawTable:
+    """Return the wanted columns (column -> what asks for it) of what `query` selects, for table `name`."""
     file = database_file(database, folder)
     where = f"tables.{name}: {file.name if file else 'the database'}"
     if file and file.suffix.lower() not in (*DUCKDB, *SQLITE):
@@ -66,10 +62,8 @@ def read_query(
         said = str(error) if isinstance(error, StudyProblem) else _told(error, where, "" if file else address)
     if not len(frame):  # raised here and not above: what a driver raises holds the address, and would be its context
         raise StudyProblem(said)
-    names = [str(c) for c in frame.columns]
-    chosen = range(len(names)) if wanted is None else [position(names, w, why, where) for w, why in wanted.items()]
-    frame = frame.iloc[:, list(chosen)]
-    frame.columns = pd.Index(names if wanted is None else list(wanted), dtype=object)
+    frame = frame.iloc[:, positions(list(map(str, frame.columns)), wanted, where)]
+    frame.columns = pd.Index(wanted, dtype=object)
     # Of the query and of its rows, whatever order a server returns them in.
     rows = np.sort(pd.util.hash_pandas_object(frame.astype(str), index=False).to_numpy())
     header = "\0".join([" ".join(query.split()), *map(str, frame.columns)])
@@ -99,14 +93,11 @@ def _from_file(file: Path, query: str) -> pd.DataFrame:
         with duckdb.connect(str(file), read_only=True, config={"enable_external_access": "false"}) as connection:
             found = connection.sql(query)
             return pd.DataFrame() if found is None else arrow_frame(found.to_arrow_table(), f"the query of {file.name}")
-    import sqlite3
-
     with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         reading = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
         # Attaching would make a file, although this one is opened for reading.
         connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in reading else sqlite3.SQLITE_DENY)
-        found = connection.execute(query)
-        return _framed([column[0] for column in found.description or ()], found.fetchall())
+        return _framed(connection.execute(query))
 
 
 def _from_server(address: str, query: str) -> pd.DataFrame:
@@ -117,17 +108,12 @@ def _from_server(address: str, query: str) -> pd.DataFrame:
         connection.read_only = True
         # A cursor can be declared for a SELECT alone, and what is prepared is one statement: none can write or commit.
         connection.execute(f"DECLARE asked CURSOR FOR {query}", prepare=True)
-        found = connection.execute("FETCH ALL FROM asked")
-        return _framed([column.name for column in found.description], found.fetchall())
+        return _framed(connection.execute("FETCH ALL FROM asked"))
 
 
-def _framed(names: list[str], rows: list[tuple]) -> pd.DataFrame:
-    """Return rows as a table; whole numbers beside a gap stay whole, decimals become floats."""
-    frame = pd.DataFrame(dict(enumerate(map(list, zip(*rows)))) or None)
-    for i, values in enumerate(zip(*rows)):
-        kinds = {type(value) for value in values if value is not None}
-        if kinds == {int}:
-            frame[i] = pd.array(values, dtype="Int64")
-        elif kinds and kinds <= {int, float, Decimal}:
-            frame[i] = [float("nan") if value is None else float(value) for value in values]
-    return frame.set_axis(pd.Index(names, dtype=object), axis=1) if rows else pd.DataFrame(columns=names)
+def _framed(cursor) -> pd.DataFrame:
+    """Return what a cursor holds as a table; whole numbers beside a gap stay whole, decimals become floats."""
+    names = [column[0] for column in cursor.description or ()]
+    frame = pd.DataFrame(cursor.fetchall(), columns=range(len(names)), dtype=object)
+    kinds = {i: KINDS.get(pd.api.types.infer_dtype(frame[i]), object) for i in frame}
+    return frame.astype(kinds).apply(pd.Series.infer_objects).set_axis(pd.Index(names, dtype=object), axis=1)

@@ -1,20 +1,19 @@
-"""What is asked of a reader and what it gives back; from header rows to columns; and text files.
-
-Text comes from bytes in some encoding to UTF-8, one line a row, cells between separators.
-"""
+"""What is asked of a reader and what it gives back; from header rows to columns; and text files."""
 
 import codecs
 import csv
 import io
 import itertools
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
+import tomllib
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv as arrow
 
 from cxresearch.errors import StudyProblem, nearest, plain_text
 from cxresearch.findings import words
@@ -28,17 +27,12 @@ MOST_COLUMNS = 20_000
 BLOCK = 1 << 24  # bytes that the text reader takes at a time; a cell must fit
 SEP_LINE = re.compile("\\A\ufeff?sep=(.)(?:\r\n?|\n)", re.I)  # what Excel writes over a table to say its separator
 UTF8, BOM_UTF16 = ("utf-8", "utf-8-sig"), (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-# Letters that a text in these encodings holds much more often than another reading of the same bytes would.
-LETTERS = {
-    "cp1252": "éèàçêâîôûùëïüöäßñóíáúãõåøæ’‘“”„–—…€",
-    "cp1250": "ąęłńóśźżćčšžřěůýáíéőű",
-    "cp1251": "абвгдежзийклмнопрстуфхцчшщъыьэюя",
-    "cp850": "éèàçêâîôûùëïüöäßñóíáú",
-}
+LETTERS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))["letters"]
 csv.field_size_limit(BLOCK)
 
-Read = Callable[[list[int]], "RawTable"]  # what reads the columns at these positions, under any names
-Found = tuple[list[list[str]], int, Read]  # what a reader finds: cells of each header row, number of columns
+# A reader yields the cells of each header row and the number of columns; sent the positions of the wanted ones, it
+# yields these as a `RawTable` under any names.
+Steps = Generator
 
 
 class Reading(NamedTuple):
@@ -58,11 +52,6 @@ class Meanings(NamedTuple):
     labels: dict[str, str] = {}  # the question
     codes: dict[str, dict[float | str, str]] = {}  # stored code -> its words
     missing: dict[str, list[tuple]] = {}  # lowest and highest code of each user-missing range
-
-    def named(self, wanted: Iterable[str]) -> "Meanings":
-        """Return the same under the names that were asked for, which may lack the spaces of the file's."""
-        plain = [{plain_text(k): v for k, v in by.items()} | by for by in self]
-        return Meanings(*({w: by[k] for w in wanted for k in (plain_text(w), w) if k in by} for by in plain))
 
 
 class RawTable(NamedTuple):
@@ -88,9 +77,9 @@ def naming(path: Path, kind: str):
         yield
     except StudyProblem:
         raise
+    except MemoryError:
+        raise refusal("too_big", file=path.name) from None
     except Exception as error:
-        if isinstance(error, MemoryError):
-            raise refusal("too_big", file=path.name) from None
         raise refusal("unreadable", file=path.name, kind=kind, why=first_line(error)) from error
 
 
@@ -99,15 +88,9 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-# --- columns ---------------------------------------------------------------------------------------------------------
-
-
 def compose(rows: list[list[str]], header: Sequence[str], n_columns: int) -> tuple[list[str], dict[str, str]]:
-    """Return the names of the columns, and name -> label where a row of labels is declared.
-
-    A name of question and option is 'question: option', a blank question being the one before it.
-    """
-    blank, current = [""] * n_columns, ""
+    """Return the names of the columns, those of two rows as 'question: option', and name (`numbered`) -> label."""
+    blank, current = [""] * n_columns, ""  # a blank question is the one before it
     held = {what: [*row, *blank][:n_columns] for what, row in zip(header, rows, strict=True)}
     names = list(held.get("name", blank))
     for i, (question, option) in enumerate(zip(held.get("question", ()), held.get("option", blank), strict=False)):
@@ -115,36 +98,34 @@ def compose(rows: list[list[str]], header: Sequence[str], n_columns: int) -> tup
         named = option.strip() if option.strip().lower() not in NO_OPTION else ""
         names[i] = f"{current.rstrip(' :')}: {named}" if named and current else current or named
     names = [name if name.strip() else f"column {i + 1}" for i, name in enumerate(names)]
-    labels = dict(zip(names, held.get("label", ()), strict=False))
+    labels = dict(zip(numbered(names), held.get("label", ()), strict=False))
     return names, {name: label.strip() for name, label in labels.items() if label.strip()}
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """Return the names by which columns can be asked for: one that stands twice is ``x#1``, ``x#2``.
+    """Return the names by which columns can be asked for: of two x ``x#1``, ``x#2``, beside an x#1 ``x##1``, ``x##2``."""
+    plain = pd.Series([plain_text(name) for name in names], dtype=object)
+    twice, nth, sign = plain.duplicated(keep=False), (plain.groupby(plain).cumcount() + 1).astype(str), "#"
+    found = plain + sign + nth
+    while (taken := twice & found.isin(plain)).any():
+        sign += "#"
+        found = found.mask(plain.isin(plain[taken]), plain + sign + nth)
+    return found.where(twice, pd.Series(names, dtype=object)).tolist()
 
-    Where a header is called ``x#1`` itself, they are ``x##1`` and ``x##2``.
-    """
-    plain = [plain_text(name) for name in names]
-    times, seen, found = Counter(plain), Counter(), []
-    for name, same in zip(names, plain, strict=True):
-        seen[same] += 1
-        sign = "#"
-        while any(f"{same}{sign}{i}" in times for i in range(1, times[same] + 1)):
-            sign += "#"
-        found.append(name if times[same] == 1 else f"{same}{sign}{seen[same]}")
+
+def positions(headers: Sequence[str], wanted: Mapping[str, str], file: str) -> list[int]:
+    """Return where the wanted columns (name -> what asks for it) stand: by header, without its spaces, or `numbered`."""
+    unique, plain, found = numbered(headers), [plain_text(header) for header in headers], []
+    known = [pd.Series(names, dtype=object).groupby(names).indices for names in (list(headers), plain, unique)]
+    for name, why in wanted.items():
+        asked = plain_text(name)
+        at = next((by[key] for by, key in zip(known, (name, asked, asked)) if key in by), ())
+        if not len(at):
+            raise refusal("no column", file=file, name=name, why=why, near=nearest(name, plain))
+        if len(at) > 1:
+            raise refusal("twice", file=file, n=len(at), name=asked, why=why, first=unique[at[0]])
+        found.append(int(at[0]))
     return found
-
-
-def position(headers: Sequence[str], name: str, why: str, file: str) -> int:
-    """Return where the column `name` stands; `why` says what asks for it."""
-    asked, plain, unique = plain_text(name), [plain_text(h) for h in headers], numbered(headers)
-    for candidates, wanted in ((list(headers), name), (plain, asked), (unique, asked)):
-        if wanted in candidates:
-            at, n = candidates.index(wanted), candidates.count(wanted)
-            if n > 1:
-                raise refusal("twice", file=file, n=n, name=asked, why=why, first=unique[at])
-            return at
-    raise refusal("no column", file=file, name=name, why=why, near=nearest(name, plain))
 
 
 def require_fitting_size(path: Path, rows: int, columns: int, *, least: int = 10_000_000, per_byte: int = 4) -> None:
@@ -156,9 +137,6 @@ def require_fitting_size(path: Path, rows: int, columns: int, *, least: int = 10
         raise refusal("far cell", file=path.name, rows=f"{rows:,}", columns=f"{columns:,}", size=f"{size:,}")
 
 
-# --- encodings -------------------------------------------------------------------------------------------------------
-
-
 class Utf8(NamedTuple):
     """A text in UTF-8, and what was done to its bytes."""
 
@@ -167,9 +145,6 @@ class Utf8(NamedTuple):
 
     def lines(self) -> io.TextIOWrapper:
         return io.TextIOWrapper(io.BytesIO(self.content), encoding="utf-8-sig", newline="", errors="surrogatepass")
-
-    def rows(self, separator: str, **how):
-        return csv.reader(self.lines(), delimiter=separator, **how)
 
 
 def detect(path: Path) -> tuple[tuple[str, ...], str | None]:
@@ -192,11 +167,7 @@ def detect(path: Path) -> tuple[tuple[str, ...], str | None]:
 
 
 def utf8(path: Path, reading: Reading) -> Utf8:
-    """Return a text file as UTF-8.
-
-    Characters that the encoding does not know stop the reading, unless ``encoding_errors: replace`` was declared.
-    These, and control characters that no text holds, are counted and shown.
-    """
+    """Return a text file as UTF-8; what its encoding does not know is refused or, if so declared, replaced and counted."""
     content = raw = path.read_bytes()
     named, notes = reading.encoding[0] if reading.encoding else "utf-8", []
     encoding, errors = codecs.lookup(named).name, reading.encoding_errors
@@ -221,16 +192,13 @@ def utf8(path: Path, reading: Reading) -> Utf8:
     return Utf8(content, tuple(notes))
 
 
-# --- rows of text ----------------------------------------------------------------------------------------------------
-
-
 def separator_of(path: Path, declared: str) -> str:
     """Return what stands between cells: a comma, unless declared otherwise or the ending says tabs."""
     return "\t" if path.suffix.lower() == ".tsv" and declared == "," else declared
 
 
-def read_text(path: Path, reading: Reading) -> Found:
-    """Return the cells as they are written; rows that end early are filled with blanks, and counted."""
+def read_text(path: Path, reading: Reading) -> Steps:
+    """Read the cells as they are written; rows that end early are filled with blanks, and counted."""
     text, separator = utf8(path, reading), separator_of(path, reading.separator)
     if separator == WHITESPACE:  # one tab for each run of spaces and tabs; those at both ends of a line mean nothing
         lines = text.content.removeprefix(codecs.BOM_UTF8).splitlines()
@@ -238,7 +206,11 @@ def read_text(path: Path, reading: Reading) -> Found:
     over = SEP_LINE.match(text.content[:20].decode("utf-8", "replace"))
     separator = over[1] if over and separator == "," else separator
     n_over, n_header = bool(over), bool(over) + len(reading.header)
-    rows = list(itertools.islice(filter(None, text.rows(separator)), n_over, n_over + (len(reading.header) or 1)))
+    rows = list(
+        itertools.islice(
+            filter(None, csv.reader(text.lines(), delimiter=separator)), n_over, n_over + (len(reading.header) or 1)
+        )
+    )
     if not rows:
         raise refusal("empty", file=path.name)
     if any("\0" in cell for row in rows for cell in row):
@@ -250,44 +222,31 @@ def read_text(path: Path, reading: Reading) -> Found:
         raise refusal("header rows", file=path.name, n=f"{n} row{'s' * (n != 1)}", declared=len(reading.header))
     # Names may end early, or go on where the row above them ended; a title may be wider than the table below it.
     widths = [len(row) for row, what in zip(rows, reading.header) if what != "ignore"] or [len(rows[0])]
-    require_fitting_size(path, 0, max(widths))
-
-    def read(positions: list[int]) -> RawTable:
-        frame, short = _even_rows(text, separator, positions, max(widths), n_over), 0
-        if frame is None or text.content.count(b"\n") > len(frame) + n_over:
-            _require_closed_quotes(text, separator, path.name)
-        if frame is None:
-            frame, short = _uneven_rows(text, separator, positions, widths, n_over, n_header, path)
-        # A row is numbered as in the file, where the first of one header row is number 2.
-        frame.index += n_over - 1
-        return RawTable(frame[n_header - n_over :], (*text.notes, *[say("short rows", n=short)] * bool(short)))
-
-    return rows[: len(reading.header)], max(widths), read
-
-
-def _even_rows(text: Utf8, separator: str, positions: list[int], n_columns: int, over: int) -> pd.DataFrame | None:
-    """Return the wanted cells of all rows but those over the header, or None unless every row has its width."""
-    import pyarrow as pa
-    from pyarrow import csv as arrow
-
-    if n_columns == 1:
-        return None  # a blank line is a blank answer there
-    names = [f"f{i}" for i in range(n_columns)]  # the header is read as rows: names may stand twice, positions do not
-    types, wanted = dict.fromkeys(names, pa.string()), [names[i] for i in positions]
-    try:
-        return arrow.read_csv(
-            pa.BufferReader(text.content),
-            read_options=arrow.ReadOptions(column_names=names, block_size=BLOCK, skip_rows=over),
-            parse_options=arrow.ParseOptions(delimiter=separator, newlines_in_values=True),
-            convert_options=arrow.ConvertOptions(column_types=types, include_columns=wanted),
-        ).to_pandas()
-    except pa.ArrowInvalid:
-        return None
+    width, short = max(widths), 0
+    require_fitting_size(path, 0, width)
+    positions = yield rows[: len(reading.header)], width
+    # The header is read as rows, since names may stand twice in it.
+    frame, types = None, {f"f{i}": pa.string() for i in range(width)}
+    with suppress(pa.ArrowInvalid):  # rows of other widths
+        if width > 1:  # in one column a blank line is a blank answer
+            frame = arrow.read_csv(
+                pa.BufferReader(text.content),
+                arrow.ReadOptions(column_names=list(types), block_size=BLOCK, skip_rows=n_over),
+                arrow.ParseOptions(delimiter=separator, newlines_in_values=True),
+                arrow.ConvertOptions(column_types=types, include_columns=[f"f{p}" for p in positions]),
+            ).to_pandas()
+    if frame is None or text.content.count(b"\n") > len(frame) + n_over:
+        _require_closed_quotes(text, separator, path.name)
+    if frame is None:
+        frame, short = _uneven_rows(text, separator, positions, widths, n_over, n_header, path)
+    # A row is numbered as in the file, where the first of one header row is number 2.
+    frame.index += n_over - 1
+    yield RawTable(frame[n_header - n_over :], (*text.notes, *[say("short rows", n=short)] * bool(short)))
 
 
 def _require_closed_quotes(text: Utf8, separator: str, file: str) -> None:
     """Refuse a cell over several lines behind whose closing quotation mark more is written: rows vanish in it."""
-    start, reader = 1, text.rows(separator, strict=True)
+    start, reader = 1, csv.reader(text.lines(), delimiter=separator, strict=True)
     while True:
         try:
             if next(reader, None) is None:
@@ -301,12 +260,9 @@ def _require_closed_quotes(text: Utf8, separator: str, file: str) -> None:
 def _uneven_rows(
     text: Utf8, separator: str, positions: list[int], widths: list[int], over: int, n_header: int, path: Path
 ) -> tuple[pd.DataFrame, int]:
-    """Return the same of rows of any width up to the header's, and how many below it are shorter.
-
-    A row may be short for blank cells at its end, which Excel leaves out by 16 rows, and for no other reason.
-    """
+    """Return the same of rows of any width up to the header's, and how many below it are shorter: by blank cells only."""
     width = max(widths)
-    rows = [row for row in text.rows(separator) if row or width == 1]
+    rows = [row for row in csv.reader(text.lines(), delimiter=separator) if row or width == 1]
     require_fitting_size(path, len(rows), width)
     rows = list(itertools.dropwhile(lambda row: not row, rows))
     body = list(enumerate(rows))[n_header:]
@@ -314,6 +270,7 @@ def _uneven_rows(
     long = [i for i, row in body if "".join(row[width:]).strip()]
     short = [i for i, row in body if len(row) < width > 1]
     blank = [i for i, row in body if len(row) == width and not row[-1].strip()]
+    # Excel leaves out the blank cells at the ends of rows by 16 rows.
     lone = [i for i in short if len({*map(len, rows[i // 16 * 16 :][:16])}) > 1]
     of = {"file": path.name, "width": width}
     if widths[0] < width and reach < width:
