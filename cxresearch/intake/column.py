@@ -45,7 +45,7 @@ def absence(words: str) -> str | None:
 
 
 def code_text(code) -> str:
-    return f"{code:g}" if isinstance(code, float) and abs(code) < 1e15 else str(code)
+    return str(code).removesuffix(".0") if isinstance(code, float) and abs(code) < 1e15 else str(code)
 
 
 def symmetric(found) -> bool:

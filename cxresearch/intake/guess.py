@@ -248,7 +248,7 @@ def flow(value) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, (int, float)):
-        return str(value).lower() if isinstance(value, bool) else f"{value:g}" if abs(value) < 1e15 else repr(value)
+        return str(value).lower() if isinstance(value, bool) else code_text(value)
     if PLAIN.fullmatch(value) and value.lower() not in WORDS_OF_YAML:
         return value
     quoted = json.dumps(value, ensure_ascii=False)  # and what is not printable is written as its code
