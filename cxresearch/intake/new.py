@@ -118,7 +118,7 @@ def _table(group: list[_File], folder: Path, kind: str | None) -> TableGuess:
         meanings = [file.raw.meanings.named(frame) for file, frame in zip(group, frames, strict=True)]
         merged = Meanings(*(dict(ChainMap(*parts)) for parts in zip(*meanings, strict=True)))
         raw = RawTable(pd.concat(frames, ignore_index=True), meanings=merged)
-    table = guess_table(raw, first.said, file=names[0], kind=kind)
+    table = guess_table(raw, first.said, file=names[0], kind=kind, alone=len(group) == 1)
     sources = [Path(os.path.relpath(file.path.resolve(), folder.resolve())).as_posix() for file in group]
     table.source = dict.fromkeys(table.waves, sources[0]) or sources[0]
     if len(group) == 1:
@@ -161,8 +161,11 @@ def _where_asked(items: list[Guess], waves: dict[str, pd.DataFrame]) -> None:
 # -- tables ----------------------------------------------------------------------------------------------------------
 
 
-def guess_table(raw: RawTable, said: Said, *, file: str, kind: str | None = None) -> TableGuess:
-    """Return what table a file is, with its keys and its items; `said` is how it is read."""
+def guess_table(raw: RawTable, said: Said, *, file: str, kind: str | None, alone: bool) -> TableGuess:
+    """Return what table a file is, with its keys and its items; `said` is how it is read.
+
+    Of several files each is a wave: columns of years, and one that is called wave, are then items like others.
+    """
     labels, codes, missing = raw.meanings
     of = {n: {"label": labels.get(n, ""), "labels": codes.get(n), "ranges": missing.get(n, ())} for n in raw.frame}
     columns = [profile(name, raw.frame[name], **of[name]) for name in raw.frame]
@@ -171,7 +174,7 @@ def guess_table(raw: RawTable, said: Said, *, file: str, kind: str | None = None
     for key, (value, reason, doubtful) in said.items():
         table.give(key, value, reason)
         table.doubts += [Doubt(key, f"{key} {value}: {reason}")] * doubtful
-    used = _put(table, found)
+    used = _put(table, {rule: column for rule, column in found.items() if alone or rule.key != "wave"})
     rest = [c for c in columns if c.name not in left and c.name not in used]
     marked = rest if table.name == "responses" else []
     left |= _aside(marked, raw.frame)
@@ -181,7 +184,7 @@ def guess_table(raw: RawTable, said: Said, *, file: str, kind: str | None = None
     rest = [c for c in rest if c.name not in left]
     left |= {c.name: "empty" for c in rest if not c.filled}
     table.left = [f"{name}: {why}" for name, why in left.items()]
-    wide = _wide(rest) if table.name == "responses" and "wave" not in table.given else {}
+    wide = _wide(rest) if alone and table.name == "responses" and "wave" not in table.given else {}
     table.waves = sorted({wave for waves in wide.values() for wave in waves})
     for stem, waves in wide.items():
         first, *later = waves.values()
