@@ -256,6 +256,19 @@ def test_files_that_are_waves_may_hold_a_column_called_wave(tmp_path):
     assert table.groupby("wave")["wave_2"].unique().map(sorted).to_dict() == {"2022": ["1", "2"], "2023": ["2", "3"]}
 
 
+def test_a_code_of_one_question_in_two_waves_has_one_meaning(tmp_path):
+    files = {tmp_path / f"a_{2022 + low}.csv": low for low in (0, 1)}  # 11 beside 0-10 is likely a blank, beside 1-10 a point
+    for file, low in files.items():
+        answers = [f"{k},{11 if k % 9 == 0 else low + k % (11 - low)},{k % 5 + 1}\n" for k in range(99)]
+        file.write_text(f"id,Q{5 + low} quality rating,overall rating\n{''.join(answers)}")
+    for answer, meaning in (("1", "missing: [11]"), ("2", "not_applicable: [11]"), ("-", "missing: [11]")):
+        (tmp_path / "study.yml").unlink(missing_ok=True)
+        new_study([*files], out=tmp_path / "study.yml", ask=lambda question, a=answer: a if "11 (" in question else "")
+        text = (tmp_path / "study.yml").read_text()
+        assert text.count("[11]") == 1 and f" {meaning}" in text
+        assert check_study(tmp_path / "study.yml")["problems"] == []
+
+
 def test_a_file_may_be_named_as_a_table(tmp_path, capsys):
     (tmp_path / "a.csv").write_text(
         "account,opened,score\n" + "".join(f"A{k},2024-01-{k % 28 + 1:02d},{k % 5 + 1}\n" for k in range(40))

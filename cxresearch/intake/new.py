@@ -151,7 +151,8 @@ def _where_asked(items: list[Guess], waves: dict[str, pd.DataFrame]) -> None:
             item.column |= twin.column
             said = f"{' and '.join(item.column.values())} are taken for the same question in different waves"
             item.doubts.append(Doubt("same question", said))
-            item.doubts += [doubt for doubt in twin.doubts if doubt not in item.doubts]
+            known = {(doubt.topic, doubt.codes) for doubt in item.doubts}
+            item.doubts += [doubt for doubt in twin.doubts if (doubt.topic, doubt.codes) not in known]
             for key in GONE.values():
                 if both := dict.fromkeys([*item.given.get(key, ()), *twin.given.get(key, ())]):
                     item.given[key] = list(both)
