@@ -231,6 +231,44 @@ def test_columns_of_years_become_waves_and_a_missing_id_is_not_written(tmp_path)
     assert table["region"].value_counts().to_dict() == {"N": 44, "S": 44}
 
 
+def test_columns_of_years_in_files_of_years_are_questions_of_their_own(tmp_path):
+    rows = "".join(f"{k % 11},{(k + 1) % 11},{'N' if k % 2 else 'S'}\n" for k in range(44))
+    files = [tmp_path / f"a_{year}.csv" for year in (2022, 2023)]
+    for file in files:
+        file.write_text(f"NPS_2015,NPS_2016,region\n{rows}")
+    new_study(files, out=tmp_path / "study.yml")
+    found = check_study(tmp_path / "study.yml")
+    assert found["problems"] == []
+    assert [item["item"] for item in found["tables"][0]["items"]] == ["nps_2015", "nps_2016", "region"]
+    table = open_study(tmp_path / "study.yml").read("responses").table
+    assert table.groupby("wave")["nps_2016"].agg(["size", "sum"]).to_dict("index") == {
+        "2022": {"size": 44, "sum": 220.0}, "2023": {"size": 44, "sum": 220.0},
+    }  # fmt: skip
+
+
+def test_files_that_are_waves_may_hold_a_column_called_wave(tmp_path):
+    files = [tmp_path / f"a_{year}.csv" for year in (2022, 2023)]
+    for nth, file in enumerate(files, 1):
+        file.write_text("id,wave,recommend\n" + "".join(f"{k},{nth + k % 2},{k % 11}\n" for k in range(44)))
+    new_study(files, out=tmp_path / "study.yml")
+    assert check_study(tmp_path / "study.yml")["problems"] == []
+    table = open_study(tmp_path / "study.yml").read("responses").table
+    assert table.groupby("wave")["wave_2"].unique().map(sorted).to_dict() == {"2022": ["1", "2"], "2023": ["2", "3"]}
+
+
+def test_a_code_of_one_question_in_two_waves_has_one_meaning(tmp_path):
+    files = {tmp_path / f"a_{2022 + low}.csv": low for low in (0, 1)}  # 11 beside 0-10 is likely a blank, beside 1-10 a point
+    for file, low in files.items():
+        answers = [f"{k},{11 if k % 9 == 0 else low + k % (11 - low)},{k % 5 + 1}\n" for k in range(99)]
+        file.write_text(f"id,Q{5 + low} quality rating,overall rating\n{''.join(answers)}")
+    for answer, meaning in (("1", "missing: [11]"), ("2", "not_applicable: [11]"), ("-", "missing: [11]")):
+        (tmp_path / "study.yml").unlink(missing_ok=True)
+        new_study([*files], out=tmp_path / "study.yml", ask=lambda question, a=answer: a if "11 (" in question else "")
+        text = (tmp_path / "study.yml").read_text()
+        assert text.count("[11]") == 1 and f" {meaning}" in text
+        assert check_study(tmp_path / "study.yml")["problems"] == []
+
+
 def test_a_file_may_be_named_as_a_table(tmp_path, capsys):
     (tmp_path / "a.csv").write_text(
         "account,opened,score\n" + "".join(f"A{k},2024-01-{k % 28 + 1:02d},{k % 5 + 1}\n" for k in range(40))

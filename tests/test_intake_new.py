@@ -4,6 +4,7 @@ import json
 
 import openpyxl
 import pandas as pd
+import pyreadstat
 import pytest
 
 from cxresearch import open_study
@@ -348,6 +349,17 @@ def test_a_slip_in_one_number_is_no_decimal_comma_and_is_not_taken_for_a_blank(t
         "export.csv: overall rating holds 1 value that is not a number ('5,5': 1); declare decimal: ',' for the table "
         "('5,5' is then 5.5), or declare them as missing codes of item overall_rating in study.yml"
     ]
+
+
+def test_codes_of_more_than_six_digits_are_not_rounded_to_one(tmp_path):
+    codes = {1_000_001.0: "Leeds", 1_000_002.0: "York", 1_234_567.0: "Hull"}
+    frame = pd.DataFrame({"q1": [1 + k % 5 for k in range(40)], "branch": [[*codes][k % 3] for k in range(40)]})
+    said = {"column_labels": ["Satisfied overall?", "Branch"], "variable_value_labels": {"branch": codes}}
+    pyreadstat.write_sav(frame, str(tmp_path / "a.sav"), **said)
+    text, found = new(tmp_path, None, "a.sav")
+    assert "labels: {1000001: Leeds, 1000002: York, 1234567: Hull}" in text and found["problems"] == []
+    branches = confirmed(tmp_path).responses.table["branch"]
+    assert branches.value_counts().to_dict() == {"Leeds": 14, "York": 13, "Hull": 13}
 
 
 def test_headers_that_stand_twice_are_told_apart(tmp_path):

@@ -359,9 +359,10 @@ RATED = '      "q*": {scale: [1, 5], role: driver}\n      q1:\n      q2: {missin
 NINE = "rec,q1,q2,q3\n9,9,9,1\n10,1,5,9\n"
 
 
-@pytest.mark.parametrize("said", ["not applicable", "not_applicable"])
-def test_a_code_and_a_pattern_speak_for_many_items(tmp_path, said):
-    study = open_study(write(tmp_path, NINES.format(f"    codes: {{9: {said}}}\n", RATED), a=NINE))
+@pytest.mark.parametrize(("said", "own"), [("not applicable", "9"), ("not_applicable", "'9.0'")])
+def test_a_code_and_a_pattern_speak_for_many_items(tmp_path, said, own):
+    items = RATED.replace("missing: [9]", f"missing: [{own}]")
+    study = open_study(write(tmp_path, NINES.format(f"    codes: {{9: {said}}}\n", items), a=NINE))
     table = study.responses.table
     assert table["rec"].tolist() == [9, 10], "what lies on a scale is an answer there"
     assert table["q1_met"].tolist() == [False, True] and table["q3_met"].tolist() == [True, False]
@@ -383,6 +384,10 @@ def test_a_code_and_a_pattern_answer_what_is_only_guessed(tmp_path):
 @pytest.mark.parametrize(("table", "items", "told"), [
     ("    codes: {9: missing, 8: missing}\n", RATED, "tables.responses.codes: none of 4 ratings holds 8 off its scale"),
     ("    codes: {9: mising}\n", RATED, "line 5: tables.responses.codes.9 cannot be mising; did you mean 'missing'?"),
+    ("    codes: {9: missing, '9.0': not applicable}\n", RATED, "line 5: tables.responses.codes: code '9.0' stands there 2 times"),
+    ("", RATED.replace("q1:", "q1: {values: {1: 1, 9: 2, 9.0: 3}}"), "items.q1.values: code '9.0' stands there 2 times"),
+    ("", RATED.replace("q1:", "q1: {labels: {9: a, 9.0: b}}"), "items.q1.labels: code '9.0' stands there 2 times"),
+    ("", RATED.replace("[9]", "[9], not_applicable: ['9.0']"), "q2: code 9 is declared missing and not applicable"),
     ("", RATED.replace("q*", "s*"), "tables.responses: items: 's*' matches no key of an item; correct it"),
     ("", RATED.replace("role: driver", "column: x"), "items: 'q*' is a pattern of keys; it holds what they share"),
     ("", RATED.replace("role: driver", "target: 3"), "a target is that of an outcome; give the item the role nps"),

@@ -1,4 +1,4 @@
-"""What a study holds and whether an analysis may start: tables, items, response quality, joins, decisions; and a page."""
+"""What a study holds and whether an analysis may start: tables, items, quality, joins, decisions; and a page."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,26 +9,25 @@ import pandas as pd
 
 from cxresearch.errors import DataProblem
 from cxresearch.findings import number, percent
-from cxresearch.intake.column import PATTERNS
+from cxresearch.intake.look import PATTERNS, say
 from cxresearch.quality import response_quality
 from cxresearch.study import Study, open_study
 from cxresearch.study.codes import count
-from cxresearch.study.schema import Item, Revenue, decisions
+from cxresearch.study.schema import Item, Revenue, decisions, written
 from cxresearch.study.table import Loaded
 
 SAID = "encoding encoding_errors decimal thousands codes dayfirst time_format negative missing weight".split()
 ITEM = ("item", "column", "role", "scale", "answered", "found", "codes (rows)")
-FILES_SHOWN = 6
 SPEEDER = 1 / 3  # of the median duration; a convention, not a test
 
 
 def check_study(path: str | Path, *, today: date | None = None) -> dict:
     """Read every table of a study and return what is there, as plain lists, dicts, numbers and text.
 
-    ``title``, ``file``, ``tables`` (name, files, rows, waterfall, items); in words ``quality`` (of responses), ``joins``
-    (what finds no partner), ``privacy`` (what is done), ``taken`` (decisions declared), ``waiting`` (unconfirmed guesses
-    that change a number), ``unconfirmed`` (those that change none), ``undeclared`` (what the study file leaves open),
-    ``problems`` and ``ok``. `today` is held against the study's ``delete_after``; without it, the computer's date.
+    ``title``, ``file``, ``tables`` (name, files, rows, waterfall, items), ``ok``; in words ``quality`` (of responses),
+    ``joins`` (what finds no partner), ``privacy`` (what is done), ``taken`` (decisions declared), ``waiting``
+    (unconfirmed guesses that change a number), ``unconfirmed`` (that change none), ``problems``. `today` is held
+    against the study's ``delete_after``; without it, the computer's date.
     `StudyProblem` where the study file itself is wrong, a file is absent, or the data were to be deleted by now.
     """
     study = open_study(path, today=today)
@@ -50,14 +49,13 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
         "taken": [line for name, found in loaded.items() for line in _taken(study, name, found)],
         "waiting": list(_grouped(said for counts, said in guesses if counts)),
         "unconfirmed": list(_grouped(said for counts, said in guesses if not counts)),
-        "undeclared": list(_undeclared(study, loaded)),
         "problems": problems,
         "ok": not problems and not any(counts for counts, _ in guesses),
     }
 
 
 def _grouped(decisions: Iterable[tuple[str, str, str]], form: str = "{}: {} {}") -> Iterator[str]:
-    """Yield decisions (place, what, says) in words; items that say the same but for counts stand in one line, by name."""
+    """Yield decisions (place, what, says) in words; items that say the same but for counts in one line, by name."""
     groups: dict[str, list[tuple[str, str, str]]] = {}
     for place, what, says in decisions:
         same = re.sub(r" \([\d,]+ rows\)", "", says) if what.startswith("item ") else f"{what} {says}"
@@ -65,25 +63,6 @@ def _grouped(decisions: Iterable[tuple[str, str, str]], form: str = "{}: {} {}")
     for same, group in groups.items():
         names = ", ".join(what.removeprefix("item ") for _, what, _ in group)
         yield form.format(*(group[0] if len(group) == 1 else (group[0][0], f"{len(group)} items {names}", same)))
-
-
-def _undeclared(study: Study, loaded: dict[str, Loaded]) -> Iterator[str]:
-    """Yield what the study file leaves open, and what is taken in its place."""
-    if study.version == "1":
-        yield f"version: {study.path.name} is read as version 1; write version: 2 above the title"
-    tables = {name: found.table for name, found in loaded.items()}
-    if "wave" in tables.get("responses", ()) and not study.waves:
-        try:
-            order = study.survey_of("responses", tables["responses"]).wave_order
-            yield f"waves: they are taken in the order {', '.join(map(str, order))}; declare waves: [...] to fix it"
-        except DataProblem as problem:
-            yield f"waves: {problem}; until then whatever speaks of time refuses"
-    if "touchpoint" in tables.get("interactions", ()) and len(study.touchpoints):
-        met = set(tables["interactions"]["touchpoint"].dropna())
-        if untold := sorted(met - set(study.touchpoints["touchpoint"])):
-            yield f"touchpoints: nothing is said of {', '.join(untold)}, which interactions hold"
-    if study.population is None:
-        yield "population: no total speaks of more customers than those who answered; declare how many there are in all"
 
 
 def _table(study: Study, name: str, found: Loaded) -> dict:
@@ -129,11 +108,10 @@ def _quality(study: Study, loaded: dict[str, Loaded]) -> Iterator[str]:
     if len(seconds):
         fast, median = int((seconds < SPEEDER * seconds.median()).sum()), number(seconds.median(), 0)
         yield f"speeders: {fast} of {len(seconds)} took less than a third of the median ({median} s)"
-    for who in ("respondent", "customer"):
-        if who in responses:
-            known = responses[responses[who].notna()]
-            again = known.loc[known.duplicated([who, *(["wave"] if "wave" in known else [])]), who].nunique()
-            yield f"{number(known[who].nunique(), 0)} {who}s, {again} of them more than once in a wave"
+    if "customer" in responses:  # a respondent stands once in a wave, or the table is refused
+        known = responses[responses["customer"].notna()]
+        again = known.loc[known.duplicated(["customer", *known.columns.intersection(["wave"])]), "customer"].nunique()
+        yield f"{number(known['customer'].nunique(), 0)} customers, {again} of them more than once in a wave"
     if "customers" in loaded and "customer" in responses:
         customers = loaded["customers"].table["customer"]
         n, of = int(customers.isin(responses["customer"].dropna()).sum()), len(customers)
@@ -147,10 +125,8 @@ def _joins(loaded: dict[str, Loaded]) -> Iterator[str]:
         for right, b in tables.items():
             if right == "customers" != left or (left == "responses" and right in ("transactions", "interactions")):
                 here, unused = a.isin(b.dropna()), b.dropna()[~b.dropna().isin(a)].nunique()
-                yield (
-                    f"{left} -> {right}: {here.sum()} of {len(a)} rows matched; {a.isna().sum()} without a customer, "
-                    f"{(a.notna() & ~here).sum()} whose customer is not there; {unused} customers of {right} in no row"
-                )
+                counts = {"matched": here.sum(), "blank": a.isna().sum(), "absent": (a.notna() & ~here).sum()}
+                yield say("join", left=left, right=right, rows=len(a), unused=unused, **counts)
 
 
 def _taken(study: Study, name: str, found: Loaded) -> Iterator[str]:
@@ -160,8 +136,7 @@ def _taken(study: Study, name: str, found: Loaded) -> Iterator[str]:
         yield f"tables.{name}.exclude: {header} {', '.join(codes)}"
     for key in SAID:
         if key in declared.model_fields_set and declared.confirmed.get(key) is not False:
-            value = getattr(declared, key)
-            yield f"tables.{name}.{key}: {', '.join(value) if isinstance(value, tuple) else value}"
+            yield f"tables.{name}.{key}: {written(getattr(declared, key))}"
     if isinstance(revenue := getattr(declared, "revenue", None), Revenue):
         yield f"tables.{name}.revenue: negative {revenue.negative}, missing {revenue.missing}"
     sure = {key: item for key, item in declared.items.items() if item.confirmed is not False}
@@ -174,9 +149,7 @@ def render(found: dict) -> str:
     """Return the page; the last line says whether an analysis may start."""
     lines = [found["title"], "=" * len(found["title"])]
     for table in found["tables"]:
-        files = table["files"]
-        told = ", ".join(files) if len(files) <= FILES_SHOWN else f"{len(files)} files, {files[0]} to {files[-1]}"
-        lines += ["", f"Table {table['name']}: {number(table['rows'], 0)} rows from {told}"]
+        lines += ["", f"Table {table['name']}: {number(table['rows'], 0)} rows"]
         lines += [f"  columns: {', '.join(table['columns'])}"] * bool(table["columns"])
         steps = ((s["step"], number(s["rows"], 0), s["reason"]) for s in table["waterfall"])
         lines += _grid([("step", "rows", "why"), *steps], widest=90)

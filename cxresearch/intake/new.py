@@ -1,28 +1,31 @@
-"""A first `study.yml` from files that nobody has described: which tables they are, and their keys, by rows of rules."""
+"""A first `study.yml` from files that nobody has described: their tables and keys, the questions, and its text."""
 
+import json
 import math
 import os
 import re
 from collections import ChainMap, Counter, namedtuple
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
-from cxresearch.errors import StudyProblem, nearest, plain_text
-from cxresearch.intake.column import FEW_WORDS, PATTERNS, WORDS, Column, plain, profile, sentence
-from cxresearch.intake.guess import GONE, Doubt, Guess, TableGuess, decisions, put_questions, study_text
-from cxresearch.intake.item import guess_items
-from cxresearch.intake.shape import Said, read_unknown
+from cxresearch.errors import nearest, plain_text
+from cxresearch.intake.guess import GONE, Doubt, Guess, guess_items
+from cxresearch.intake.look import MANY, PATTERNS, WORDS, Column, code_text, plain, profile, read_file, refuse_if, say
 from cxresearch.privacy import find_identifier
 from cxresearch.sources import Meanings, RawTable, expand
 from cxresearch.study.codes import Writing, count
 
 ALIKE = 0.5  # of the columns of the narrower file: parts of one table
+NAMES_SHOWN, WIDE, APART = 12, 112, "ask of each apart"
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ ./%()-]*[A-Za-z0-9_)]|[A-Za-z]|-?\d{1,15}(\.\d{1,15})?")
 MARKS = {column: set(cells) for column, cells in PATTERNS["marks"].items()}
 WAVE = re.compile(r"(.*[^\W\d_])[ _.-]*((?:19|20)\d\d(?:[ _.-]?q[1-4])?|(?:w|wave)[ _.-]?\d{1,2})", re.I)
 
+Ask = Callable[[str], str]  # shows a text and returns the line that is answered
 # What was written: the text of the study file, a summary in words, and what questions left open.
 Written = namedtuple("Written", "text summary left")
 _File = namedtuple("_File", "path reading said raw")
@@ -34,8 +37,8 @@ FITS: dict[str, Callable[[Column, pd.DataFrame], bool]] = {
     "full": lambda c, _: c.filled == c.rows,
     "once": lambda c, _: c.distinct == c.rows,
     "repeats": lambda c, _: c.distinct < c.filled,
-    "few": lambda c, _: c.distinct <= FEW_WORDS,
-    "many": lambda c, _: c.distinct > FEW_WORDS,
+    "few": lambda c, _: c.distinct <= MANY,
+    "many": lambda c, _: c.distinct > MANY,
     "numeric": lambda c, _: c.numeric,
     "seconds": lambda c, _: c.numeric and not c.texts,
     "waves": lambda c, _: c.filled == c.rows and 1 < c.distinct <= 60,
@@ -46,12 +49,28 @@ FITS: dict[str, Callable[[Column, pd.DataFrame], bool]] = {
 }
 
 
+@dataclass
+class TableGuess(Guess):
+    """A table: its own keys, each with its reason, its items, what is left out; its waves where columns are waves."""
+
+    name: str = ""
+    source: str | dict[str, str] = ""  # its file, or wave -> file
+    why: dict[str, str] = field(default_factory=dict)
+    items: list[Guess] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    waves: list[str] = field(default_factory=list)
+
+    def give(self, key: str, value, reason: str, otherwise: dict | None = None) -> None:
+        """Give a key its value; in doubt it may be `otherwise`: words -> what they change; {}: it is left out."""
+        self.given[key], self.why[key] = value, reason
+        if otherwise is not None:
+            said = f"{key} {', '.join(map(str, value)) if isinstance(value, (list, dict)) else value}"
+            otherwise = otherwise or {f"no {key}": {key: None}}
+            self.doubts.append(Doubt(key, f"{said}: {reason}", {f"yes: {said}": {}} | otherwise))
+
+
 def new_study(
-    files: Sequence[Path],
-    *,
-    out: Path,
-    kinds: Sequence[tuple[str, str | Path]] = (),
-    ask: Callable[[str], str] | None = None,
+    files: Sequence[Path], *, out: Path, kinds: Sequence[tuple[str, str | Path]] = (), ask: Ask | None = None
 ) -> Written:
     """Read files and write a first study file; an existing one is never overwritten.
 
@@ -60,29 +79,26 @@ def new_study(
     `kinds` are tables, each with the file that is one, where it is not to be guessed. `ask` puts a question and returns
     the answer; EOFError leaves what is open in doubt. Without it nothing is asked.
     """
-    if out.exists():
-        raise StudyProblem(sentence("exists", out=out))
-    if not out.parent.is_dir():
-        raise StudyProblem(sentence("no folder", folder=str(out.parent), name=out.name))
+    refuse_if(out.exists(), "exists", out=out)
+    refuse_if(not out.parent.is_dir(), "no folder", folder=str(out.parent), name=out.name)
     named: dict[Path, str | None] = {}
     for kind, file in [*((None, file) for file in files), *kinds]:
-        if kind not in (None, *RULES):
-            raise StudyProblem(sentence("no table", kind=kind, near=nearest(kind, RULES), known=", ".join(RULES)))
-        if not (found := expand(Path(file))):
-            raise StudyProblem(sentence("no file", file=str(file)))
+        known = {"kind": kind, "near": nearest(kind, RULES), "known": ", ".join(RULES)}
+        refuse_if(kind not in (None, *RULES), "no table", **known)
+        found = expand(Path(file))
+        refuse_if(not found, "no file", file=str(file))
         named |= dict.fromkeys(found, kind)
-    if not named:
-        raise StudyProblem(sentence("no files"))
+    refuse_if(not named, "no files")
     tables: dict[str, TableGuess] = {}
-    for group in _groups([_File(path, *read_unknown(path)) for path in named]):
+    for group in _groups([_File(path, *read_file(path)) for path in named]):
         table = _table(group, out.parent, named[group[0].path])
         table.column = group[0].path.name
-        if (first := tables.setdefault(table.name, table)) is not table:
-            of = {"first": first.column, "second": table.column, "table": table.name}
-            raise StudyProblem(sentence("two of a kind", **of))
+        first = tables.setdefault(table.name, table)
+        refuse_if(first is not table, "two of a kind", first=first.column, second=table.column, table=table.name)
     guesses = [guess for table in tables.values() for guess in (table, *table.items)]
     if ask:
-        put_questions(guesses, ask)
+        with suppress(EOFError):  # the end of the answers
+            put_questions(guesses, ask)
     lines = []
     for table in tables.values():
         names = ", ".join(dict.fromkeys(table.source.values())) if isinstance(table.source, dict) else table.source
@@ -93,9 +109,6 @@ def new_study(
         file.write(text)
     left = len(decisions(guesses)) if ask else 0
     return Written(text, "\n".join(lines), f"; {count(left, 'decision')} left open in it" if left else "")
-
-
-# -- files -----------------------------------------------------------------------------------------------------------
 
 
 def _groups(files: list[_File]) -> list[list[_File]]:
@@ -111,20 +124,19 @@ def _groups(files: list[_File]) -> list[list[_File]]:
 def _table(group: list[_File], folder: Path, kind: str | None) -> TableGuess:
     """Return what the files of one table are; a study file in `folder` names them as its source."""
     first, names = group[0], [file.path.name for file in group]
-    if any(file.reading != first.reading for file in group):
-        raise StudyProblem(sentence("two ways", first=names[0], second=names[1]))
+    other = next((file.path.name for file in group if file.reading != first.reading), None)
+    refuse_if(other, "two ways", first=names[0], second=other)
     raw, frames = first.raw, [file.raw.frame.rename(columns=plain_text) for file in group]
     if len(group) > 1:
         meanings = [[{plain_text(k): v for k, v in by.items()} for by in file.raw.meanings] for file in group]
         merged = Meanings(*(dict(ChainMap(*parts)) for parts in zip(*meanings, strict=True)))
         raw = RawTable(pd.concat(frames, ignore_index=True), meanings=merged)
-    table = guess_table(raw, first.said, file=names[0], kind=kind)
+    table = guess_table(raw, first.said, file=names[0], kind=kind, alone=len(group) == 1)
     sources = [Path(os.path.relpath(file.path.resolve(), folder.resolve())).as_posix() for file in group]
     table.source = dict.fromkeys(table.waves, sources[0]) or sources[0]
     if len(group) == 1:
         return table
-    if table.name != "responses":
-        raise StudyProblem(sentence("parts", files=", ".join(names), table=table.name))
+    refuse_if(table.name != "responses", "parts", files=", ".join(names), table=table.name)
     for name in raw.frame if "id" not in table.given else ():
         named = re.match(RULES["responses"][0].pattern, plain(name)) and all(name in frame for frame in frames)
         if named and all(frame[name].notna().all() and frame[name].is_unique for frame in frames):
@@ -151,49 +163,39 @@ def _where_asked(items: list[Guess], waves: dict[str, pd.DataFrame]) -> None:
             item.column |= twin.column
             said = f"{' and '.join(item.column.values())} are taken for the same question in different waves"
             item.doubts.append(Doubt("same question", said))
-            item.doubts += [doubt for doubt in twin.doubts if doubt not in item.doubts]
+            known = {(doubt.topic, doubt.codes) for doubt in item.doubts}
+            item.doubts += [doubt for doubt in twin.doubts if (doubt.topic, doubt.codes) not in known]
             for key in GONE.values():
                 if both := dict.fromkeys([*item.given.get(key, ()), *twin.given.get(key, ())]):
                     item.given[key] = list(both)
             items.remove(twin)
 
 
-# -- tables ----------------------------------------------------------------------------------------------------------
+def guess_table(raw: RawTable, said: dict, *, file: str, kind: str | None, alone: bool) -> TableGuess:
+    """Return what table a file is, with its keys and its items; `said` is how it is read.
 
-
-def guess_table(raw: RawTable, said: Said, *, file: str, kind: str | None = None) -> TableGuess:
-    """Return what table a file is, with its keys and its items; `said` is how it is read."""
-    labels, codes, missing = raw.meanings
-    of = {n: {"label": labels.get(n, ""), "labels": codes.get(n), "ranges": missing.get(n, ())} for n in raw.frame}
-    columns = [profile(name, raw.frame[name], **of[name]) for name in raw.frame]
+    Of several files each is a wave: columns of years, and one that is called wave, are then items like others.
+    """
+    columns = [profile(name, raw) for name in raw.frame]
     left = {name: f"names a person, {why}" for name in raw.frame if (why := _names_a_person(name, raw))}
     table, found = _kind([c for c in columns if c.name not in left], raw.frame, kind, file)
     for key, (value, reason, doubtful) in said.items():
         table.give(key, value, reason)
         table.doubts += [Doubt(key, f"{key} {value}: {reason}")] * doubtful
-    used = _put(table, found)
+    used = _put(table, {rule: column for rule, column in found.items() if alone or rule.key != "wave"})
     rest = [c for c in columns if c.name not in left and c.name not in used]
     marked = rest if table.name == "responses" else []
     left |= _aside(marked, raw.frame)
-    excluded, why = _excluded(columns, marked)
-    if excluded:
-        table.give("exclude", excluded, why, {})
+    _exclude(table, columns, marked)
     rest = [c for c in rest if c.name not in left]
     left |= {c.name: "empty" for c in rest if not c.filled}
     table.left = [f"{name}: {why}" for name, why in left.items()]
-    wide = _wide(rest) if table.name == "responses" and "wave" not in table.given else {}
+    rest, wide = _wide(rest) if alone and table.name == "responses" and "wave" not in table.given else (rest, {})
     table.waves = sorted({wave for waves in wide.values() for wave in waves})
-    for stem, waves in wide.items():
-        first, *later = waves.values()
-        sums = {}
-        for part in ("numbers", "texts"):
-            sums[part] = dict(sum((Counter(getattr(c, part)) for c in waves.values()), Counter()))
-        merged = replace(first, name=stem, rows=sum(c.rows for c in waves.values()), **sums)
-        rest = [merged if c is first else c for c in rest if c not in later]
     table.items = guess_items([c for c in rest if c.filled])
     for item in (item for item in table.items if item.column in wide):
-        item.column = {wave: c.name for wave, c in wide[item.column].items()}
-        said = f"{', '.join(item.column.values())}: one question in {len(table.waves)} waves, and each row a person in each"
+        item.column = wide[item.column]
+        said = say("waves", names=", ".join(item.column.values()), n=len(table.waves))
         item.doubts.append(Doubt("waves", said))
     _writing(table, columns)
     return table
@@ -207,15 +209,12 @@ def _kind(columns: list[Column], frame: pd.DataFrame, kind: str | None, file: st
     for name in [kind] if kind else RULES:
         found = _found(name, columns, frame)
         lacking = "; ".join(f"{rule.key} ({rule.reason})" for rule in RULES[name] if rule.needed and rule not in found)
-        if lacking and kind:
-            raise StudyProblem(sentence("lacking", file=file, kind=kind, lacking=lacking))
+        refuse_if(lacking and kind, "lacking", file=file, kind=kind, lacking=lacking)
         unlike = (asks and name not in ("transactions", "responses")) or (name == "costs" and len(columns) > 6)
         if not lacking and (kind or not unlike):
             break
-    why = "the names and cells of the columns that it needs"
-    if name == "responses":
-        why = "ratings" if asks else "nothing speaks for payments, contacts, accounts, units or costs"
-    return TableGuess("", name=name, reasons=[f"named {kind}" if kind else why]), found
+    why = "named" if kind else "by needs" if name != "responses" else "by ratings" if asks else "by nothing else"
+    return TableGuess("", name=name, reasons=[say(why, kind=kind)]), found
 
 
 def _found(name: str, columns: list[Column], frame: pd.DataFrame) -> dict[Rule, Column]:
@@ -232,8 +231,7 @@ def _found(name: str, columns: list[Column], frame: pd.DataFrame) -> dict[Rule, 
 
 
 def _as_number(column: Column) -> bool:
-    """Return whether dates are stored as numbers such as 19970101."""
-    return not column.texts and all(v % 1 == 0 and 19000101 <= v <= 21001231 for v in column.numbers)
+    return not column.texts and all(v % 1 == 0 and 19000101 <= v <= 21001231 for v in column.numbers)  # 19970101
 
 
 def _put(table: TableGuess, found: dict[Rule, Column]) -> set[str]:
@@ -262,15 +260,21 @@ def _put(table: TableGuess, found: dict[Rule, Column]) -> set[str]:
     return used
 
 
-def _wide(columns: list[Column]) -> dict[str, dict[str, Column]]:
-    """Return stem -> wave -> column for ratings that differ in a year or in the number of a wave, in all waves."""
+def _wide(columns: list[Column]) -> tuple[list[Column], dict[str, dict[str, str]]]:
+    """Make one column of ratings that differ in the year or number of a wave, in all waves; name -> wave -> names."""
     asked: dict[str, dict[str, Column]] = {}
     for column in columns:
         if column.ratinglike and (found := WAVE.fullmatch(column.name.strip())):
             asked.setdefault(found[1], {})[found[2]] = column
     asked = {stem: found for stem, found in asked.items() if len(found) > 1}
-    waves = {wave for found in asked.values() for wave in found}
-    return asked if all(len(found) == len(waves) for found in asked.values()) else {}
+    if len({frozenset(found) for found in asked.values()}) > 1:
+        return columns, {}
+    for stem, found in asked.items():
+        first, *later = found.values()
+        sums = {p: dict(sum((Counter(getattr(c, p)) for c in found.values()), Counter())) for p in ("numbers", "texts")}
+        merged = replace(first, name=stem, rows=first.rows * (1 + len(later)), **sums)
+        columns = [merged if c is first else c for c in columns if c not in later]
+    return columns, {stem: {wave: c.name for wave, c in found.items()} for stem, found in asked.items()}
 
 
 def _writing(table: TableGuess, columns: list[Column]) -> None:
@@ -291,9 +295,6 @@ def _writing(table: TableGuess, columns: list[Column]) -> None:
             item.given |= {key: getattr(own, key) for key in ("decimal", "thousands") if getattr(own, key)}
 
 
-# -- what is no question ---------------------------------------------------------------------------------------------
-
-
 def _names_a_person(name: str, raw: RawTable) -> str | None:
     """Return why a column names a person; it is looked at without the number of its question, and by its label."""
     label = raw.meanings.labels.get(name, "")
@@ -310,26 +311,137 @@ def _aside(columns: list[Column], frame: pd.DataFrame) -> dict[str, str]:
             pairs = pd.DataFrame({"band": band, "group": frame[group.name]}).dropna().drop_duplicates()
             same = pairs["band"].is_unique and pairs["group"].is_unique
             if same and (len(pairs) == 3 or group.says("grouped")):
-                found[group.name] = (
-                    f"the groups that the platform made of {asked.name} (0-6, 7-8, 9-10), not a question"
-                )
+                found[group.name] = say("grouped", asked=asked.name)
     for c in columns:
-        counted = c.name == "column 1" and c.distinct == c.rows and c.numeric and not c.texts
-        numbers = counted and max(c.numbers) <= c.rows < 2 * len(c.numbers)
-        if numbers or any(WORDS["bookkeeping"].match(plain(text)) for text in (c.name, c.label)):
+        counted = c.name == "column 1" and len(c.numbers) == c.rows >= max(c.numbers)
+        if counted or any(WORDS["bookkeeping"].match(plain(text)) for text in (c.name, c.label)):
             found[c.name] = "how the answer came about, not a question"
     return found
 
 
-def _excluded(columns: list[Column], marked: list[Column]) -> tuple[dict[str, list[str]], str]:
-    """Return the rows to leave out and why: what a platform marks as no finished answer, and a row that says it is a total,
-    in a table in which a number is the sum of all others."""
+def _exclude(table: TableGuess, columns: list[Column], marked: list[Column]) -> None:
+    """Leave out what a platform marks as no finished answer, and a row that says it is a total, and is one."""
     marks = {c: MARKS.get(c.name.lower()) or MARKS.get(plain(c.label or c.name), set()) for c in marked}
     found = {c.name: codes for c in marked if (codes := [code for code in c.stored if code in marks[c]])}
     rows = [f"{c.name}: {sum(c.stored[code] for code in found[c.name])} rows" for c in marked if c.name in found]
     why = f"previews, tests and unfinished answers ({', '.join(rows)})"
     said = {c.name: [t] for c in columns for t, n in c.texts.items() if n == 1 and WORDS["total"].fullmatch(t)}
-    for c in columns if len(said) == 1 else ():
-        if c.total and len(c.numbers) > 2 and any(math.isclose(c.total / 2, v) for v in c.numbers):
-            return found | said, f"a row whose {c.name} is the sum of the others"
-    return found, why
+    summed = (c for c in columns if len(said) == 1 and c.total and len(c.numbers) > 2)
+    if total := next((c for c in summed if any(math.isclose(c.total / 2, v) for v in c.numbers)), None):
+        found, why = found | said, f"a row whose {total.name} is the sum of the others"
+    if found:
+        table.give("exclude", found, why, {})
+
+
+def decisions(guesses: Iterable[Guess]) -> dict[str, list[tuple[Guess, Doubt]]]:
+    """Return topic -> where it is in doubt; those that cannot be answered here (a slip in the file) are left out."""
+    found: dict[str, list[tuple[Guess, Doubt]]] = {}
+    for guess, doubt in ((g, d) for g in guesses for d in g.open if d.answers):
+        found.setdefault(doubt.topic, []).append((guess, doubt))
+    return dict(sorted(found.items(), key=lambda pair: pair[0].startswith("role")))  # their numbers rest on the others
+
+
+def put_questions(guesses: list[Guess], ask: Ask) -> None:
+    """Put each decision once and write the answers into the guesses."""
+    skipped, asked = set(), 0
+    while waiting := {topic: places for topic, places in decisions(guesses).items() if topic not in skipped}:
+        topic, places = next(iter(waiting.items()))
+        asked += 1
+        nth, words = _answer(topic, places, f"{asked} of {asked + len(waiting) - 1}", ask)
+        if words is None:
+            skipped.add(topic)
+        for guess, doubt in places:
+            offered = [answer.partition(":")[0] for answer in doubt.answers]  # what follows may be its own scale
+            if words in offered or nth == 0:  # the likely answer is that of each
+                guess.taken[topic] = offered.index(words) if words in offered else 0
+            elif words == APART and doubt.parts:
+                at = guess.doubts.index(doubt)
+                guess.doubts[at : at + 1] = doubt.parts
+
+
+def _answer(topic: str, places: list[tuple[Guess, Doubt]], count: str, ask: Ask) -> tuple:
+    """Ask until an answer is among those offered; return which it is and its words, None where it is left open."""
+    guess, doubt = max(places, key=lambda place: place[0].stored.filled if place[0].effect(topic, 0) else 0)
+    names = [g.key or "the table" for g, _ in places]
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    text = f"\n{count}. {', '.join(names[:NAMES_SHOWN])}{more}\n  {doubt.found}\n"
+    offered = [*doubt.answers, *[APART] * bool(doubt.parts)]
+    for nth, words in enumerate(offered, 1):
+        effect = guess.effect(topic, nth - 1) if words != APART else ""
+        text += f"    {nth}  {words}" + (f"  [{guess.key}: {effect}]" if effect else "") + "\n"
+    text += f"  ({'Enter for 1, - to leave it open' if doubt.likely else 'Enter to leave it open'}): "
+    while (said := ask(text).strip() or "1" * doubt.likely) not in ("", "-"):
+        if said.isdecimal() and 1 <= int(said) <= nth:
+            return int(said) - 1, offered[int(said) - 1].partition(":")[0]
+        text = f"  {said[:20]!r} is none of 1 to {nth}: "
+    return None, None
+
+
+def study_text(title: str, tables: Iterable[TableGuess]) -> str:
+    """Return the study file, each guess with its reason."""
+    lines = [say("head", title=flow(title))]
+    for table in tables:
+        lines += ["", *(_comment(reason, 2) for reason in table.reasons), f"  {table.name}:"]
+        lines.append(f"    {'sources' if isinstance(table.source, dict) else 'source'}: {flow(table.source)}")
+        items = [(item, item.written()) for item in table.items]
+        codes, doubtful = _shared_codes(items)
+        written = table.written() | ({"codes": codes} if codes else {})
+        why = table.why | {"codes": "what these codes mean in every rating on whose scale they do not lie"}
+        for key, value in written.items():
+            lines += [_comment(why.get(key, "answered"), 4), f"    {key}: {flow(value)}"]
+        if open_ := [doubt.topic for doubt in table.open if doubt.topic in written] + ["codes"] * doubtful:
+            lines.append(_comment("Look at each of these, then set it to true.", 4))
+            lines.append(f"    confirmed: {flow(dict.fromkeys(open_, False))}")
+        lines += ["    items:"] * bool(items)
+        for item, given in items:
+            lines += _item(item, given, codes if doubtful else {})
+        lines += [_comment(f"left out: {left}", 4) for left in table.left]
+    return "\n".join(lines) + "\n"
+
+
+def _shared_codes(items: list[tuple[Guess, dict]]) -> tuple[dict, bool]:
+    """Take the codes that ratings share out of them; return code -> what it means, and whether somebody has to look."""
+    rated = [(item, given) for item, given in items if "scale" in given and "values" not in given]
+    said: dict[object, list[str]] = {}
+    places = [(given, meaning) for _, given in rated for meaning in GONE.values() if meaning in given]
+    for given, meaning in places:
+        for code in given[meaning]:
+            said.setdefault(code, []).append(meaning)
+    codes = {code: found[0] for code, found in said.items() if len(found) > 1 and len(set(found)) == 1}
+    for given, meaning in places:
+        if own := [code for code in given.pop(meaning) if code not in codes]:
+            given[meaning] = own
+    doubtful = any(codes.keys() & set(doubt.codes) for item, _ in rated for doubt in item.open)
+    return {code: meaning.replace("_", " ") for code, meaning in codes.items()}, doubtful
+
+
+def _item(item: Guess, given: dict, shared: dict) -> list[str]:
+    """Return the lines of an item; a doubt about codes of the whole table is that of the table."""
+    told = [doubt for doubt in item.open if doubt.shown]
+    alone = [d for d in told if not ("scale" in given and d.likely and d.codes and set(d.codes) <= shared.keys())]
+    taken = [f"{d.found}: {list(d.answers)[item.taken[d.topic]]}" for d in item.doubts if d.topic in item.taken]
+    given = {"column": item.column} | given | ({"confirmed": False} if alone else {})
+    given = {key: given[key] for key in PATTERNS["written"]["order"].split() if key in given}
+    lines = [_comment(reason, 6) for reason in (*item.reasons, *taken, *(f"? {doubt.found}" for doubt in told))]
+    written = flow(given)
+    if len(written) + len(item.key) < WIDE:
+        return [*lines, f"      {item.key}: {written}"]
+    return [*lines, f"      {item.key}:", *(f"        {key}: {flow(value)}" for key, value in given.items())]
+
+
+def _comment(text: str, indent: int) -> str:
+    return f"{' ' * indent}# " + "".join(c if c.isprintable() else " " for c in text)[:300]
+
+
+def flow(value) -> str:
+    """Return a value in YAML on one line; text that could be taken for something else, in quotation marks."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{flow(k)}: {flow(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(flow, value)) + "]"
+    if isinstance(value, (int, float)):
+        return str(value).lower() if isinstance(value, bool) else code_text(value)
+    if PLAIN.fullmatch(value) and value.lower() not in PATTERNS["written"]["not_plain"]:
+        return value
+    quoted = json.dumps(value, ensure_ascii=False)  # and what is not printable is written as its code
+    return "".join(c if c.isprintable() or c == " " else f"\\u{ord(c):04x}" for c in quoted)

@@ -14,10 +14,8 @@ import pandas as pd
 from cxresearch import digits
 from cxresearch.errors import composed
 from cxresearch.study.document import say
-from cxresearch.study.schema import Item
+from cxresearch.study.schema import Item, code_key
 
-# A code with a leading zero, or with more digits than a float holds, is a name and not a number.
-PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?")
 YES, NO = ("1", "true", "yes", "y", "t"), ("0", "false", "no", "n", "f")
 DAY_FIRST, ISO_DATE = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})((?:[ T].*)?)", r"\d{4}-\d{2}(?:-\d{2}.*)?"
 # What form tools write: 2025/02/03 4:15:07 PM GMT+2. Half a day has the hours 1 to 12: 0:30 PM is no half past twelve.
@@ -86,12 +84,6 @@ def as_text(values: Iterable, decimal: str = ".") -> pd.Series:
 def as_number(code: str) -> float | str:
     """Return a code as the number that it writes, or else as `composed` text."""
     return float(code) if re.fullmatch(NUMBER, code.strip()) else composed(code)
-
-
-def code_key(value) -> str:
-    """Return what two codes are compared by: the number they write (0, 0.0 and '0' alike), or else the exact text."""
-    text = composed(value)
-    return repr(float(text) + 0.0) if PLAIN_NUMBER.fullmatch(text) else text
 
 
 def bare_amount(text: str) -> tuple[str, str, bool]:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic.json_schema import WithJsonSchema
 
-from cxresearch.errors import nearest, plain_text
+from cxresearch.errors import composed, nearest, plain_text
 from cxresearch.sources import GLOB, HEADERS, WHITESPACE, database_file, without_password
 from cxresearch.study.document import Document, Plain, read_document, refuse, say
 
@@ -35,6 +35,8 @@ COUNTING = {*OUTCOMES, "driver", "control", "asked_at"}  # roles that decide wha
 ASIDE = ("missing", "not_applicable")  # keys of an item for codes that are no answers
 IDS = ("respondent", "customer", "agent", "contact", "case")  # columns that hold ids of people
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# A code with a leading zero, or with more digits than a float holds, is a name and not a number.
+PLAIN_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?")
 ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1250", "cp1251", "cp850")
 TIME_PARTS = {  # what strptime's signs say
     "year": "Yy", "month": "mbB", "day": "d", "day of the year": "j", "ISO year": "G", "ISO week": "V", "week": "UW",
@@ -94,9 +96,8 @@ def one_character(text: str, or_word: str = "") -> str:
     return sign
 
 
-def one_sign(text):
-    plain = " " if str(text).isspace() else {"space": " ", "apostrophe": "'", "\u2019": "'"}.get(str(text), text)
-    return plain  # any space is a space
+def one_sign(text):  # any space is a space
+    return " " if str(text).isspace() else {"space": " ", "apostrophe": "'", "\u2019": "'"}.get(str(text), text)
 
 
 def as_time(age: str) -> timedelta:
@@ -121,10 +122,16 @@ def header_rows(value):
     return rows
 
 
-def each_once(waves: tuple[str, ...]) -> tuple[str, ...]:
-    for wave, n in Counter(map(plain_text, waves)).items():
-        complain({"wave twice": n > 1}, wave=repr(wave), n=n)
-    return waves
+def code_key(value) -> str:
+    """Return what two codes are compared by: the number they write (0, 0.0 and '0' alike), or else the exact text."""
+    text = composed(value)
+    return repr(float(text) + 0.0) if PLAIN_NUMBER.fullmatch(text) else text
+
+
+def each_once(words, key=plain_text, sentence: str = "wave twice"):
+    for word, n in Counter(map(key, words)).items():
+        complain({sentence: n > 1}, word=repr(word), n=n)
+    return words
 
 
 class Column(NamedTuple):
@@ -147,6 +154,7 @@ class Column(NamedTuple):
 
 
 Code = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
+Once = AfterValidator(lambda codes: each_once(codes, code_key, "one code in two ways"))
 Codes, Words = several(Code), several(str)
 Decimal = Literal[".", ","]
 Thousands = read_by(one_sign, Literal[" ", ".", ",", "'"], str)
@@ -175,12 +183,12 @@ class Item(Section):
     type: Literal["number", "text", "date"] | None = None
     missing: Codes = ()
     not_applicable: Codes = ()
-    values: dict[str, float] = Field(default_factory=dict)
+    values: Annotated[dict[str, float], Once] = Field(default_factory=dict)
     multiple: Annotated[str, AfterValidator(one_character)] | None = None
     role: several(Role) = ()
     kind: Literal["service", "product", "price", "digital", "personal", "emotion"] | None = None
     label: str | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: Annotated[dict[str, str], Once] = Field(default_factory=dict)
     target: float | None = Field(None, ge=-100, le=100)
     decimal: Decimal | None = None
     thousands: Thousands | None = None
@@ -192,7 +200,8 @@ class Item(Section):
     @model_validator(mode="after")
     def _agrees(self):
         role, (low, high) = set(self.role), self.scale or (0, 1)
-        both, found = {*self.missing} & {*self.not_applicable}, f"{low:g} to {high:g}" if self.scale else "none"
+        both = [c for c in self.missing if code_key(c) in map(code_key, self.not_applicable)]
+        found = f"{low:g} to {high:g}" if self.scale else "none"
         wrong = {
             "scale falls": low >= high,
             "scale of a text": self.scale and self.type not in (None, "number"),
@@ -215,8 +224,8 @@ class Item(Section):
 
     def coded(self, codes: dict[str, str]) -> "Item":
         """Return a rating with the codes of its table that it does not speak of and that lie off its scale."""
-        known, (low, high) = {*self.aside, *self.values}, self.scale or (-math.inf, math.inf)
-        off = [c for c in codes if c not in known and not (NUMBER.fullmatch(c) and low <= float(c) <= high)]
+        known, (low, high) = {*map(code_key, (*self.aside, *self.values))}, self.scale or (-math.inf, math.inf)
+        off = [c for c in codes if code_key(c) not in known and not (NUMBER.fullmatch(c) and low <= float(c) <= high)]
         more = {w: [c for c in off if self.scale and codes[c] == w.replace("_", " ")] for w in ASIDE}
         return self.model_copy(update={w: (*getattr(self, w), *more[w]) for w in ASIDE})
 
@@ -274,7 +283,7 @@ class Table(Section):
     max_age: Annotated[str, AfterValidator(lambda age: as_time(age) and age.strip())] | None = None
     time_format: TimeFormat | None = None
     dayfirst: bool = False
-    codes: dict[str, Meaning] = Field(default_factory=dict)
+    codes: Annotated[dict[str, Meaning], Once] = Field(default_factory=dict)
     items: dict[str, AnItem] = Field(default_factory=dict)
 
     def headers(self, *columns: str) -> list[str]:
@@ -291,9 +300,8 @@ class Table(Section):
     @property
     def column_names(self) -> list[str]:
         """The columns that the table will have."""
-        found = [c for c in self.columns if getattr(self, c) is not None] + ["wave"] * bool(
-            getattr(self, "sources", ())
-        )
+        found = [c for c in self.columns if getattr(self, c) is not None]
+        found += ["wave"] * bool(getattr(self, "sources", ()))
         return found + [column for key, item in self.items.items() for column in item.columns(key)]
 
     @property
@@ -332,8 +340,8 @@ class Table(Section):
             shared = {w: v for p, said in patterns.items() if fnmatchcase(key, p) for w, v in said.items()}
             confirmed = [str(said.get("confirmed")).lower() for said in (own, shared)]
             if confirmed[0] == "false":
-                codes = [*(typed.get("codes") or ())] if "scale" in shared | own else []
-                own = own | {w: [c for c in listed(own[w]) or () if c not in codes] for w in ASIDE if w in own}
+                off = [*map(code_key, typed.get("codes") or ())] if "scale" in shared | own else []
+                own = own | {w: [c for c in listed(own[w]) or () if code_key(c) not in off] for w in ASIDE if w in own}
             found[key] = own | shared if confirmed == ["false", "true"] else shared | own
         return typed | {"items": found}
 
