@@ -233,7 +233,7 @@ def groups_of(table: pd.DataFrame, by, *, min_base: int, persons) -> pd.Series:
         each = pd.Series(levels, dtype=object).repeat(base)
         shown = dict(zip(each, pool_small_groups(each, min_base=min_base)))
         codes, levels = pd.factorize(np.array([shown.get(level, level) for level in levels], dtype=object)[codes])
-    place = {level: i for i, level in enumerate(declared)}
+    place = {level: i for i, level in enumerate(dict.fromkeys(declared))}
     keys = [(place.get(v, len(place)), v in (POOLED, UNSTATED), natural_key(v)) for v in levels]
     order = sorted(range(len(levels)), key=keys.__getitem__)
     return _categorical(np.argsort(order)[codes], [levels[i] for i in order], table.index)
