@@ -141,7 +141,6 @@ class Survey:
     outside: pd.DataFrame | None = None  # of a part of a study, its other rows: what is hidden is decided for all
     only: Mapping[str, str] = field(default_factory=dict)  # the columns by which it is a part, and its values
     decided: dict = field(default_factory=dict)  # what is hidden, by question
-    _persons = cached_property(lambda self: self.respondent and person_codes(self.rows[self.respondent]))  # (N,)
 
     def __post_init__(self):
         clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
@@ -194,7 +193,7 @@ class Survey:
         """Return the domain in which `condition` holds (see `rows_where`); errors stay those of a domain of the survey.
         Refused are domains of nobody, and those that hold, or leave out, fewer persons than the floor.
         """
-        persons = pd.Series(range(len(self.rows)) if self._persons is None else self._persons)
+        persons = pd.Series(person_codes(self.rows[self.respondent]) if self.respondent else range(len(self.rows)))
         held = lambda column: persons.groupby(self.rows[column].to_numpy(), sort=False).nunique()  # noqa: E731
         seen = lambda column: [v for v, n in held(column).items() if n >= self.min_base]  # noqa: E731
         whole = np.ones(len(self.rows), dtype=bool) if self.domain is None else self.domain
