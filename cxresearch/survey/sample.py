@@ -128,9 +128,8 @@ class Sample:
     @cached_property
     def df(self) -> np.ndarray:
         """Units less strata met."""
-        stratum = self.units.stratum_of_psu[self.unit_of_row]
-        units, strata = (distinct(self.cell, code, len(self.n)) for code in (self.unit_of_row, stratum))
-        return (units - strata).astype(float)
+        unit, k = self.unit_of_row, len(self.keys)
+        return (distinct(self.cell, unit, k) - distinct(self.cell, self.units.stratum_of_psu[unit], k)).astype(float)
 
     def pooled(self) -> "Sample":
         """Return the same rows as one cell."""
