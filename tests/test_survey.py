@@ -394,6 +394,14 @@ def test_a_domain_under_the_floor_and_one_that_leaves_out_fewer_are_refused():
     assert len(survey.where("age >= 50")) == 50 and len(survey.where("age < 60")) == 60
 
 
+def test_a_message_names_no_value_of_fewer_persons_than_the_floor_however_many_rows_they_have():
+    table = pd.DataFrame({"who": [0] * 12 + list(range(1, 41)), "city": ["Zabrze"] * 12 + ["Zabra"] * 40})
+    with pytest.raises(DataProblem, match="never holds 'Zabrz'; did you mean 'Zabra'.;"):
+        cx.as_survey(table, respondent="who", min_base=10).where("city == 'Zabrz'")
+    with pytest.raises(DataProblem, match="did you mean 'Zabrze', 'Zabra'"):
+        cx.as_survey(table, min_base=10).where("city == 'Zabrz'")
+
+
 def test_the_error_of_a_domain_is_that_of_a_domain_of_the_same_survey():
     rng = np.random.default_rng(1)
     n = 600

@@ -128,9 +128,8 @@ class Sample:
     @cached_property
     def df(self) -> np.ndarray:
         """Units less strata met."""
-        stratum = self.units.stratum_of_psu[self.unit_of_row]
-        units, strata = (distinct(self.cell, code, len(self.n)) for code in (self.unit_of_row, stratum))
-        return (units - strata).astype(float)
+        unit, k = self.unit_of_row, len(self.keys)
+        return (distinct(self.cell, unit, k) - distinct(self.cell, self.units.stratum_of_psu[unit], k)).astype(float)
 
     def pooled(self) -> "Sample":
         """Return the same rows as one cell."""
@@ -233,7 +232,7 @@ def groups_of(table: pd.DataFrame, by, *, min_base: int, persons) -> pd.Series:
         each = pd.Series(levels, dtype=object).repeat(base)
         shown = dict(zip(each, pool_small_groups(each, min_base=min_base)))
         codes, levels = pd.factorize(np.array([shown.get(level, level) for level in levels], dtype=object)[codes])
-    place = {level: i for i, level in enumerate(declared)}
+    place = {level: i for i, level in enumerate(dict.fromkeys(declared))}
     keys = [(place.get(v, len(place)), v in (POOLED, UNSTATED), natural_key(v)) for v in levels]
     order = sorted(range(len(levels)), key=keys.__getitem__)
     return _categorical(np.argsort(order)[codes], [levels[i] for i in order], table.index)

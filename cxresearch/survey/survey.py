@@ -141,7 +141,6 @@ class Survey:
     outside: pd.DataFrame | None = None  # of a part of a study, its other rows: what is hidden is decided for all
     only: Mapping[str, str] = field(default_factory=dict)  # the columns by which it is a part, and its values
     decided: dict = field(default_factory=dict)  # what is hidden, by question
-    _persons = cached_property(lambda self: self.respondent and person_codes(self.rows[self.respondent]))  # (N,)
 
     def __post_init__(self):
         clusters = (self.cluster,) if isinstance(self.cluster, str) else tuple(self.cluster or ())
@@ -194,7 +193,9 @@ class Survey:
         """Return the domain in which `condition` holds (see `rows_where`); errors stay those of a domain of the survey.
         Refused are domains of nobody, and those that hold, or leave out, fewer persons than the floor.
         """
-        seen = lambda column: [v for v, n in self.rows[column].value_counts().items() if n >= self.min_base]  # noqa: E731
+        persons = pd.Series(person_codes(self.rows[self.respondent]) if self.respondent else range(len(self.rows)))
+        held = lambda column: persons.groupby(self.rows[column].to_numpy(), sort=False).nunique()  # noqa: E731
+        seen = lambda column: [v for v, n in held(column).items() if n >= self.min_base]  # noqa: E731
         whole = np.ones(len(self.rows), dtype=bool) if self.domain is None else self.domain
         inside = rows_where(self.rows, condition, shown=seen) & whole
         say.refuse_if(not inside.any(), "few_met", condition=condition)
@@ -203,7 +204,7 @@ class Survey:
             differ = f"what {said!r} and {condition!r} differ in"
             parts += [(a & ~b, differ) for a, b in ((inside, earlier), (earlier, inside)) if not (b & ~a).any()]
         for rows, what in parts:
-            n = int(rows.sum()) if self._persons is None else len(pd.unique(self._persons[rows]))
+            n = persons[rows].nunique()
             say.refuse_if(0 < n < self.min_base, "few_differ", what=what, floor=self.min_base)
         self.taken.append((condition, inside))
         said = condition if not self.condition else f"({self.condition}) and ({condition})"
