@@ -101,13 +101,13 @@ def test_funnel_limits_of_spiegelhalter_2005(n, low, high):
     assert found == pytest.approx([low, high], abs=6e-5)
 
 
-@pytest.mark.parametrize("rules, published", [("1", 370.4), ("12", 225.4), ("14", 152.7), ("1234", 91.75)])
+@pytest.mark.parametrize("rules, published", [((1,), 370.4), ((1, 2), 225.4), ((1, 4), 152.7), ((1, 2, 3, 4), 91.75)])
 @draws(200, 5_000)
 def test_run_lengths_of_champ_and_woodall_1987(draws, rules, published):
     assert RUN_LENGTH[rules] == pytest.approx(published, abs=0.05)
     rng, lengths = np.random.default_rng(5), []
     for _ in range(draws):
-        signal = np.flatnonzero(_signals(rng.standard_normal(2500), tuple(map(int, rules))) != "none")
+        signal = np.flatnonzero(_signals(rng.standard_normal(2500), rules) != "none")
         lengths.append(signal[0] + 1 if len(signal) else 2500)
     assert np.mean(lengths) == pytest.approx(published, abs=3 * published / np.sqrt(draws))
 
@@ -282,6 +282,19 @@ def test_week_2_comes_before_week_10_in_chains_panels_and_charts():
     assert list(charts[1]["wave"][:3]) == ["week 1", "week 2", "week 3"]
 
 
+@pytest.mark.parametrize("name", ["mean", "std", "size", "n", "estimate", "wave", "group", "centre", "alarm"])
+def test_a_chart_s_columns_may_have_any_name(name):
+    table = pd.DataFrame({"t": np.repeat(np.arange(9), 20), "v": np.random.default_rng(1).normal(size=180)})
+    table, asked = table.assign(who=np.tile(list("ab"), 90)), dict(value="v", period="t", by="who")
+    plain = cx.process_chart(table, baseline=6, rules=1, **asked)
+    assert set(plain.tidy()["group"]) == {"a", "b"}
+    for role, column in asked.items():
+        other = cx.process_chart(table.rename(columns={column: name}), baseline=6, **asked | {role: name})
+        pd.testing.assert_frame_equal(other.tidy(), plain.tidy())
+    with pytest.raises(cx.DataProblem, match="no chart has two or more baseline periods"):
+        cx.process_chart(table, baseline=6, **asked | {"by": "t"})
+
+
 def test_a_link_of_few_units_makes_the_whole_chain_a_description():
     made = panel(np.random.default_rng(5), ahead=0.8).assign(z=lambda t: (t["y"] + t["x"]).where(t["unit"] < 20))
     found = cx.service_profit_chain(made, steps="xyz", **CHAIN | {"lag": 0})
@@ -360,6 +373,10 @@ REFUSED = [
     (cx.funnel, SHOPS[:3], FUNNEL, "3 units have a share and a base of 1 or more; a funnel needs five"),
     (cx.funnel, SHOPS, FUNNEL | {"kind": "mean"}, "kind='mean' needs sd=, the column of the standard deviation of a unit's answers"),
     (cx.process_chart, RATED, PROCESS | {"rules": (2,)}, "rules=(2,): choose among 1, 2, 3, 4, rule 1 always among them"),
+    *((cx.process_chart, RATED, PROCESS | {"rules": rules}, f"rules={rules!r}: choose among 1, 2, 3, 4, rule 1 always among them")
+      for rules in (None, 4, "14", ("1", "4"), (1, 5))),
+    *((cx.process_chart, RATED, PROCESS | {"baseline": b}, f"baseline={b!r} must be a whole number")
+      for b in (2.5, 4.0, "4", None, True)),
     (cx.process_chart, RATED, PROCESS | {"kind": "share"}, "score must be 0 or 1 in every row for kind='share'"),
     (cx.process_chart, RATED, PROCESS | {"kind": "individuals", "baseline": 1},
      "baseline=1: no chart has two or more baseline periods that vary and one after them"),

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special, stats
 
 from cxresearch import digits
-from cxresearch.chain.units import in_time, opened, say
+from cxresearch.chain.units import in_time, opened, say, whole
 from cxresearch.errors import require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, over_waves, titled
 from cxresearch.findings import Check, Finding, ends, listing, number
@@ -28,8 +28,8 @@ TAIL, WINSORISED = 0.1, 0.6787  # winsorised at each end; what that leaves of th
 LIMITS = {"limit2_low": 0.025, "limit2_high": 0.975, "limit3_low": 0.001, "limit3_high": 0.999}  # tails of a funnel
 SPAN = 1.128  # mean moving range of two normal values, in sd
 # Points of a stable process per false alarm, by rules (Champ & Woodall 1987, table 1).
-RUN_LENGTH = {"1": 370.40, "12": 225.44, "13": 166.05, "14": 152.73, "123": 132.89, "124": 122.05, "134": 105.78}
-RUN_LENGTH |= {"1234": 91.75}
+RUN_LENGTH = {(1,): 370.40, (1, 2): 225.44, (1, 3): 166.05, (1, 4): 152.73, (1, 2, 3): 132.89, (1, 2, 4): 122.05}
+RUN_LENGTH |= {(1, 3, 4): 105.78, (1, 2, 3, 4): 91.75}
 RULES = {2: (3, 2, 2.0), 3: (5, 4, 1.0), 4: (8, 8, 0.0)}  # of so many points so many beyond so many sd, on one side
 
 
@@ -37,8 +37,7 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
     """Return the ratings with the contact that each is about: its agent, channel, time, ``month`` and ``occasion``.
 
     `interactions` has one row per contact, with its ``time``. Where both tables name the ``contact``, it is joined by this
-    id; else a rating is of the last contact of the ``customer`` in `within_days` before the answer, and a check says so.
-    Refused: no rating has a contact, or an id stands twice.
+    id; else a rating is of the ``customer``'s last in `within_days` before the answer, and a check says so.
 
     Examples
     --------
@@ -83,11 +82,10 @@ def agent_consistency(
 
     Parameters
     ----------
-    ratings : Survey, Table or DataFrame, one row per rating
-    score, agent, case_mix : columns; case mix is held constant as categories, such as topic, channel, month
+    ratings, score, agent, case_mix : one row per rating, and columns; case mix is held constant as categories
     occasion : column, the contact that a rating is about: several ratings of one count as one, their mean
-    worth_acting_on : float, points of sd between agents that would matter: "alike" where the upper end lies below it
-    min_ratings : int, agents with fewer (or with fewer persons than the floor) are left out and counted
+    worth_acting_on : points of sd between agents that would matter: "alike" where the upper end lies below it
+    min_ratings : agents with fewer (or with fewer persons than the floor) are left out and counted
 
     Examples
     --------
@@ -203,10 +201,9 @@ def funnel(
 
     Parameters
     ----------
-    units : Table or DataFrame, one row per unit; those under the floor are left out and counted
-    value, base, unit, sd : columns; base is the cases, exposure or answers behind a value, sd of a mean that of answers
-    kind : {"share", "rate", "mean"}
-    dispersion : {"additive", "multiplicative"}, a variance between units (Paule-Mandel), or a factor from the mean of z^2
+    units, value, base, unit, sd : one row per unit, those under the floor are left out and counted; columns; base is the
+        cases, exposure or answers behind a value, sd of a mean that of its answers
+    dispersion : "additive", a variance between units (Paule-Mandel); "multiplicative", a factor from the mean of z^2
 
     Examples
     --------
@@ -271,15 +268,14 @@ def process_chart(
 ) -> Finding:
     """Return where a process left its limits, and how many false alarms the rules raise by themselves.
 
-    Established where a point lies beyond 3 sd by Holm's p over all points: signals alone come at times. Refused: rules
-    without 1, and where no chart has two baseline periods that vary and one after them.
+    Established where a point lies beyond 3 sd by Holm's p over all points. Refused: rules without 1, and where no chart
+    has two baseline periods that vary and one after them.
 
     Parameters
     ----------
-    ratings : Survey, Table or DataFrame, one row per rating; of ``"individuals"`` per period, of ``"rate"`` per thing
-    value, period, by : columns, periods are those that occur, in order; one chart per group of `by`, such as an agent
-    kind : {"mean", "individuals", "share", "rate", "laney"}, X-bar with mean S, moving ranges, p, u, p' (Laney 2002)
-    baseline : int, how many first periods set the centre and limits
+    ratings, value, period : one row per rating, of "individuals" per period, of "rate" per thing; periods as they occur
+    kind : X-bar with mean S, moving ranges, p, u, p' (Laney 2002)
+    baseline, by : how many first periods set centre and limits; one chart per group of `by`, such as an agent
     rules : 1 beyond 3 sd, always; 2 two of three beyond 2; 3 four of five beyond 1; 4 eight on one side
 
     Examples
@@ -289,21 +285,25 @@ def process_chart(
     Rating of the last contact: a change is not established, 0 signals where 0.1 false alarms are expected ...
     """
     require_choice("kind", kind, BOUNDS)
-    say.refuse_if((length := RUN_LENGTH.get("".join(map(str, sorted(rules))))) is None, "no_rules", rules=repr(rules))
+    chosen = tuple(sorted({*rules} if np.iterable(rules) else {rules}, key=str))
+    say.refuse_if((length := RUN_LENGTH.get(chosen)) is None, "no_rules", rules=repr(rules))
+    say.refuse_if(not whole(baseline), "no_count", name="baseline", value=baseline)
     given = opened(ratings, period, by, numbers=[value], confidence=confidence)
     odd = kind in ("share", "laney") and not given.table[value].isin([0, 1]).all()
     say.refuse_if(odd, "no_share", value=value, kind=kind)
-    groups = given.table.groupby([*([by] if by else []), period], observed=True)
+    keys = {"group": by, "wave": period} if by else {"wave": period}
+    named = pd.DataFrame({name: given.table[column] for name, column in keys.items()})  # columns may have any name
+    groups = named.assign(estimate=given.table[value]).groupby([*keys], observed=True)
     hidden = given.base(groups.ngroup().to_numpy()) < given.min_base
-    cells = groups[value].agg(["mean", "std", "size"]).reset_index()[~hidden].sort_values(period, key=in_time)
-    parts = cells.groupby(by, observed=True) if by else [(None, cells)]
-    charts = [chart for _, part in parts if (chart := _chart(part, kind, baseline, sorted(rules))) is not None]
+    cells = groups["estimate"].agg(estimate="mean", std="std", n="size").reset_index()[~hidden]
+    cells = cells.sort_values("wave", key=in_time)
+    parts = cells.groupby("group", observed=True) if by else [(None, cells)]
+    charts = [chart for _, part in parts if (chart := _chart(part, kind, baseline, chosen)) is not None]
     say.refuse_if(not charts, "no_chart", baseline=baseline)
-    names = {"mean": "estimate", "size": "n", period: "wave", by: "group"}
-    found = pd.concat(charts, ignore_index=True).rename(columns=names)
+    found = pd.concat(charts, ignore_index=True)
     p = adjusted_p_values(found.pop("p_value"), correction="holm")
     worst, sure = found.iloc[int(np.argmin(p))], bool(p.min() < 1 - confidence)
-    signals, expected, chosen = int((found["alarm"] != "none").sum()), len(found) / length, listing(sorted(rules))
+    signals, expected, chosen = int((found["alarm"] != "none").sum()), len(found) / length, listing(chosen)
     first = f"{given.label(worst['group'])} in {worst['wave']}" if by else worst["wave"]
     summary = {"baseline": baseline, "signals": signals, "run_length": length, "n": int(found["n"].sum())}
     summary |= {"method": f"{kind} chart, rules {chosen}", "established": sure}
@@ -320,13 +320,13 @@ def _chart(cells: pd.DataFrame, kind: str, baseline: int, rules) -> pd.DataFrame
     """Return the points of one chart with limits, signals and p of rule 1; None where the baseline tells nothing."""
     if not 2 <= baseline < len(cells):
         return None
-    first, n, y = cells.iloc[:baseline], cells["size"].to_numpy(dtype=float), cells["mean"].to_numpy()
+    first, n, y = cells.iloc[:baseline], cells["n"].to_numpy(dtype=float), cells["estimate"].to_numpy()
     weights = n[:baseline] / n[:baseline].sum()
     centre = float(y[:baseline] @ weights)
     if kind == "mean":
-        many = first[first["size"] > 1]
-        half = many["size"] / 2
-        c4 = np.exp(special.gammaln(half) - special.gammaln(half - 0.5)) * np.sqrt(2 / (many["size"] - 1))
+        many = first[first["n"] > 1]
+        half = many["n"] / 2
+        c4 = np.exp(special.gammaln(half) - special.gammaln(half - 0.5)) * np.sqrt(2 / (many["n"] - 1))
         sd = (many["std"] / c4).mean()
     elif kind == "individuals":
         sd, n = np.mean(np.abs(np.diff(y[:baseline]))) / SPAN, np.ones(len(n))
@@ -339,7 +339,7 @@ def _chart(cells: pd.DataFrame, kind: str, baseline: int, rules) -> pd.DataFrame
         error = error * np.mean(np.abs(np.diff((y - centre)[:baseline] / error[:baseline]))) / SPAN
     later = np.arange(len(n)) >= baseline  # these owe nothing to the centre, whose own error counts
     own = np.sqrt(error**2 + later * np.sum((weights * error[:baseline]) ** 2))
-    df = baseline - 1 if kind in ("individuals", "laney") else max(first["size"].sum() - baseline, 1)
+    df = baseline - 1 if kind in ("individuals", "laney") else max(first["n"].sum() - baseline, 1)
     low, high = (np.clip(centre + side * error, *BOUNDS[kind]) for side in (-3, 3))
     limits = dict(centre=centre, limit_low=low, limit_high=high, alarm=_signals((y - centre) / error, rules))
     return cells.drop(columns="std").assign(**limits, p_value=2 * stats.t.sf(np.abs(y - centre) / own, df))

@@ -97,12 +97,15 @@ def in_time(periods: pd.Series) -> pd.Series:
     return periods.map({p: k for k, p in enumerate(sorted(periods.unique(), key=natural_key))}) if text else periods
 
 
+def whole(value) -> bool:  # neither True nor 6.0
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def over_periods(table: pd.DataFrame, unit, period, columns, lag: int) -> dict[tuple, np.ndarray]:
     """Return (column, "") -> values, (units, periods), and those `lag` periods "before" and "after", where any is known."""
     periods = table[period].nunique()
     say.refuse_if(lag and periods < 2, "one_period", period=period)
-    whole = isinstance(lag, (int, np.integer)) and not isinstance(lag, bool)
-    say.refuse_if(not whole or lag not in range(periods), "no_lag", lag=lag, most=periods - 1)
+    say.refuse_if(not whole(lag) or lag not in range(periods), "no_lag", lag=lag, most=periods - 1)
     dated = table.assign(**{period: in_time(table[period])})
     wide = dated.pivot(index=unit, columns=period, values=[*dict.fromkeys(columns)])
     known = np.any([wide[column].notna() for column in columns], axis=0)
@@ -196,10 +199,9 @@ def unit_reliability(
 
     Parameters
     ----------
-    answers : Survey, Table or DataFrame, one row per answer, or per mean of a unit and period
-    item, unit, period : columns
+    answers, item, unit, period : one row per answer, or per mean of a unit and period, and its columns
     n, sd : columns of means: how many answered, and their standard deviation; else stability over periods is given
-    min_answers : int, means of fewer persons (or than the floor) are left out and counted
+    min_answers : means of fewer persons (or than the floor) are left out and counted
 
     Examples
     --------
@@ -256,8 +258,7 @@ def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0
 
     Least squares of standard scores with period effects, CR2 errors by unit. Established where the next period given
     the present, or the difference within units (Mundlak 1978), excludes zero (Holm), and the period *before* does not go
-    with the cause: then something lasting lies behind both. Under 30 units the numbers are a description. Refused: one
-    period, a unit twice in a period of `panel`, a column without variance, or without any within units.
+    with the cause: then something lasting lies behind both. Under 30 units the numbers are a description.
 
     Examples
     --------
@@ -304,10 +305,9 @@ def service_profit_chain(
 
     Parameters
     ----------
-    panel, unit, period : Table or DataFrame, one row per unit and period, and its columns
+    panel, unit, period : one row per unit and period, and its columns
     steps : columns, the chain in its order, such as engagement, quality, satisfaction, profit; None is left out
-    lag : int, periods by which the first step comes before the rest
-    reliability : mapping column -> reliability of its means, 0-1, optional
+    lag, reliability : periods by which the first step comes before the rest; column -> reliability of its means, 0-1
 
     Examples
     --------
