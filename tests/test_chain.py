@@ -8,8 +8,7 @@ import pytest
 from proofs import covered, draws, hits, seldom
 
 import cxresearch as cx
-from cxresearch.chain.agents import RUN_LENGTH, _signals, chance_limit
-from cxresearch.chain.units import product_interval
+from cxresearch.chain import RUN_LENGTH, _signals, chance_limit, product_interval
 
 RAIL = [(55, 53, 54), (26, 37, 32), (78, 91, 85), (92, 100, 96), (49, 51, 50), (80, 85, 83)]
 TARGETS = [(9, 2, 5, 8), (6, 1, 3, 2), (8, 4, 6, 8), (7, 1, 2, 6), (10, 5, 6, 9), (6, 2, 4, 7)]
@@ -375,7 +374,7 @@ REFUSED = [
     (cx.process_chart, RATED, PROCESS | {"rules": (2,)}, "rules=(2,): choose among 1, 2, 3, 4, rule 1 always among them"),
     *((cx.process_chart, RATED, PROCESS | {"rules": rules}, f"rules={rules!r}: choose among 1, 2, 3, 4, rule 1 always among them")
       for rules in (None, 4, "14", ("1", "4"), (1, 5))),
-    *((cx.process_chart, RATED, PROCESS | {"baseline": b}, f"baseline={b!r} must be a whole number")
+    *((cx.process_chart, RATED, PROCESS | {"baseline": b}, f"baseline={b!r} must be a whole number, 0 or more")
       for b in (2.5, 4.0, "4", None, True)),
     (cx.process_chart, RATED, PROCESS | {"kind": "share"}, "score must be 0 or 1 in every row for kind='share'"),
     (cx.process_chart, RATED, PROCESS | {"kind": "individuals", "baseline": 1},
@@ -393,6 +392,9 @@ REFUSED = [
     (cx.service_profit_chain, panel(np.random.default_rng(1)), CHAIN | {"steps": "xx"}, "steps=['x']: a chain has two steps or more"),
     (cx.unit_panel, STAFF, dict(answers=cx.as_survey(SAID.table.assign(q="good"), wave="wave"), items=["q"], answers_unit="shop"),
      "q must hold numbers; row 0 and others hold text, such as 'good'"),
+    *((cx.unit_panel, STAFF, dict(answers=SAID, items=items, answers_unit="shop"),
+       f"items={items!r} must name columns of the answers, none of them called unit or period")
+      for items in ([], [None], None, ["unit"], ["q", "period"])),
     (cx.rated_contacts, pd.DataFrame({"contact": ["c1"], "q": 5}),
      dict(interactions=pd.DataFrame({"contact": ["c1", "c1"], "time": "2025-01-01", "agent": ["X", "Y"]}), rating="q"),
      "interactions: contact 'c1' stands twice; keep one row"),
@@ -461,3 +463,48 @@ def test_a_rating_is_joined_to_its_contact_or_to_the_last_before_it_and_this_is_
     assert dict(zip(undated["q"], undated["agent"])) == {5: "X", 6: "Z", 7: "X"} and undated["month"].isna().sum() == 1
     with pytest.raises(cx.DataProblem, match="no rating 'q' has a contact: neither by id nor within 30 days"):
         cx.rated_contacts(answers.assign(contact="none"), calls, rating="q")
+
+
+CALLS = pd.DataFrame({"customer": ["a", "a"], "agent": ["X", "Y"], "time": ["2025-01-01 09:00", "2025-01-20 09:00"]})
+
+
+@pytest.mark.parametrize("called, answered, agent", [
+    ([t + "+01:00" for t in CALLS["time"]], "2025-01-20T08:30Z", "Y"),  # half an hour after, by the same clock
+    (pd.to_datetime(CALLS["time"]).dt.tz_localize("Europe/Warsaw"), pd.Timestamp("2025-01-20 08:30", tz="UTC"), "Y"),
+    (pd.to_datetime(CALLS["time"]).dt.tz_localize("UTC"), pd.Timestamp("2025-01-20 09:30", tz="Europe/Warsaw"), "X"),
+    (["2025-01-01T09:00+01:00", "2025-06-20T09:00+02:00"], "2025-06-20T07:30Z", "Y"),  # winter and summer
+    (["2025-01-01", "2025-01-20 09:00:30"], "2025-01-20 10:00", "Y"),
+    (CALLS["time"].add("Z").astype(object).map(pd.Timestamp), "2025-01-20T09:30:00.5+01", "X"),
+    (["2025-01-20", "9999-12-31"], pd.Timestamp("2025-01-21").date(), "X"),
+    (pd.Series(["2025-01-01", None]).astype("category"), "2025-01-21", "X"),
+])  # fmt: skip
+def test_times_of_zones_are_compared_as_moments(called, answered, agent):
+    rated = cx.as_survey(pd.DataFrame({"customer": ["a"], "q": 5, "day": [answered]}), asked_at="day")
+    found = cx.rated_contacts(rated, CALLS.assign(time=called), rating="q", within_days=60).table
+    assert found["agent"].tolist() == [agent]
+
+
+@pytest.mark.parametrize("where, column, value, told", [
+    ("interactions", "time", "soon", "interactions: time must hold times; row 1 and others hold none, such as 'soon'"),
+    ("interactions", "time", 45678, "interactions: time must hold times; row 1 and others hold none, such as '45678'"),
+    ("interactions", "time", "20.01.2025", "interactions: time must hold times; row 1 and others hold none, such as '20.01.2025'"),
+    ("responses", "day", "soon", "responses: day must hold times; row 0 and others hold none, such as 'soon'"),
+    ("responses", "day", "2025-01-21T10:00Z", "some of day and time are of a time zone, others are not: which came first is not known"),
+])  # fmt: skip
+def test_times_that_cannot_be_read_or_compared_are_refused(where, column, value, told):
+    rated, calls = pd.DataFrame({"customer": ["a"], "q": 5, "day": ["2025-01-21"]}, dtype=object), CALLS.astype(object)
+    table = calls if where == "interactions" else rated
+    table.loc[len(table) - 1, column] = value
+    with pytest.raises(cx.DataProblem) as caught:
+        cx.rated_contacts(cx.as_survey(rated, asked_at="day"), calls, rating="q")
+    assert str(caught.value) == told
+    if where == "interactions":
+        with pytest.raises(cx.DataProblem, match="time must hold times"):
+            cx.rated_contacts(rated.assign(contact=1), calls.assign(contact=[1, 2]), rating="q")
+
+
+@pytest.mark.parametrize("days", [-1, None, "30", float("nan")])
+def test_days_before_an_answer_are_a_number(days):
+    with pytest.raises(cx.DataProblem, match="within_days=.* must be a whole number, 0 or more"):
+        cx.rated_contacts(cx.as_survey(pd.DataFrame({"customer": ["a"], "q": 5, "day": "2025-01-21"}), asked_at="day"),
+                          CALLS, rating="q", within_days=days)  # fmt: skip
