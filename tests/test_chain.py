@@ -90,7 +90,8 @@ def test_means_with_n_and_sd_tell_what_their_answers_tell():
 
 
 def test_the_indirect_part_of_preacher_and_hayes_2004():
-    found = product_interval(0.81857, 0.29902, 0.40389, 0.18081, n_boot=500_000, confidence=0.95, seed=1)
+    slopes = {"estimate": 0.81857, "std_error": 0.29902}, {"estimate": 0.40389, "std_error": 0.18081}
+    found = product_interval(*slopes, n_boot=500_000, confidence=0.95, seed=1)
     assert found == pytest.approx((0.0199, 0.7845), abs=0.006)
 
 
@@ -252,8 +253,10 @@ def test_columns_may_have_any_name_and_a_step_named_twice_is_one():
     made = panel(np.random.default_rng(5), ahead=0.8).rename(columns={"x": "mood", "y": "sales"})
     odd = made.assign(x=1.0, y="none", own=0, apart="a")
     asked = dict(unit="unit", period="period")
+    kept = made.assign(period=made["period"].astype("category"))  # one of which has no period before it
     alone, beside = (cx.lead_lag_units(t, cause="mood", outcome="sales", **asked) for t in (made, odd))
     pd.testing.assert_frame_equal(alone.tidy(), beside.tidy())
+    pd.testing.assert_frame_equal(cx.lead_lag_units(kept, cause="mood", outcome="sales", **asked).tidy(), alone.tidy())
     named = odd.rename(columns={"mood": "apart", "sales": "x", "apart": "mood", "x": "sales"})
     pd.testing.assert_frame_equal(cx.lead_lag_units(named, cause="apart", outcome="x", **asked).tidy(), alone.tidy())
     once, twice = (
@@ -326,6 +329,17 @@ def test_an_outlier_does_not_hide_itself_in_the_spread():
     assert (found.tidy()[["limit2_low", "limit3_low"]] >= 0).all(axis=None)
 
 
+@pytest.mark.parametrize("things", [1, 2, 3, 6, 7])
+@pytest.mark.parametrize("sds, times", [(3, 1), (2, 2), (1, 6), (0, 9)])
+def test_a_point_on_a_line_is_not_beyond_it_whatever_its_last_digit(sds, times, things):
+    """Counts of periods of so many things: their sd is the root of the mean count."""
+    for root in (2, 3, 4, 5):
+        counts = [root**2 - 1, root**2 + 1, root**2, *[root**2 + sds * root] * times, root**2]
+        table = pd.DataFrame({"t": np.repeat(np.arange(len(counts)), things), "v": np.repeat(counts, things) / things})
+        found = cx.process_chart(table, value="v", period="t", kind="rate", baseline=3, rules=(1, 2, 3, 4))
+        assert set(found.tidy()["alarm"]) == {"none"}
+
+
 def test_an_agent_who_drifts_is_found():
     rng = np.random.default_rng(8)
     table = pd.DataFrame({"agent": np.repeat(list("ABCDEF"), 24 * 20), "t": np.tile(np.repeat(np.arange(24), 20), 6)})
@@ -365,6 +379,9 @@ REFUSED = [
      "3 units and 3 rows do not tell x from what else y after is compared by: nothing is left to say how sure its slope is"),
     (cx.agent_consistency, RATED, AGENTS,
      "0 of 8 agents have 10 ratings or more from 1 persons or more; 5 are needed to say how much agents differ"),
+    *((function, table, options, f"{column} holds infinite values; make them missing") for function, table, options, column in (
+        (cx.lead_lag_units, ONE.assign(y=[1.0, np.inf]), ORDER, "y"), (cx.funnel, SHOPS.assign(n=np.inf), FUNNEL, "n"),
+        (cx.process_chart, RATED.assign(score=-np.inf), PROCESS, "score"))),
     (cx.agent_consistency, RATED.assign(score="good"), AGENTS,
      "score must hold numbers; row 0 and others hold text, such as 'good'"),
     (cx.funnel, SHOPS, FUNNEL, "share holds 0.1 to 1.2; a share lies from 0 to 1"),

@@ -1,18 +1,18 @@
-"""The chain: can means of units be trusted, what goes before what, do agents serve alike, when did a process change?
+"""The service-profit chain: can means of units be trusted, what goes before what, and do agents serve alike?
 
 Shrout & Fleiss (1979), Psychological Bulletin 86:420-428; Searle, Casella & McCulloch (1992), *Variance Components*;
-Heskett et al. (1994), Harvard Business Review 72:164-174; Mundlak (1978), Econometrica 46:69-85; Granger (1969),
-Econometrica 37:424-438; Spearman (1904), Am. J. Psychology 15:72-101; MacKinnon, Lockwood & Williams (2004),
-Multivariate Behavioral Research 39:99-128 (Monte Carlo interval); Spiegelhalter (2005), Statistics in Medicine
-24:1185-1202 (funnels); Montgomery (2013), *Statistical Quality Control*; Laney (2002), Quality Engineering 14:531-537;
-Champ & Woodall (1987), Technometrics 29:393-399 (run lengths).
+Heskett et al. (1994), Harvard Business Review 72:164-174; Mundlak (1978), Econometrica 46:69-85; Spearman (1904), Am.
+J. Psychology 15:72-101; MacKinnon, Lockwood & Williams (2004), Multivariate Behavioral Research 39 (Monte Carlo);
+Spiegelhalter (2005), Statistics in Medicine 24:1185-1202 (funnels); Montgomery (2013), *Statistical Quality Control*;
+Laney (2002), Quality Engineering 14:531-537; Champ & Woodall (1987), Technometrics 29:393-399 (run lengths).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
+from pandas.api.types import is_numeric_dtype
 from scipy import special, stats
 
 from cxresearch import digits
@@ -28,19 +28,13 @@ from cxresearch.survey.survey import person_codes
 say = words(__package__)
 
 NOISY, UNITS, DRAWS = 0.6, 30, 1000  # reliability too low to link; units under which numbers are a description; draws
-# Name in the sentences -> row of the table, outcome, cause and what is given; y, x: outcome and cause, at a time.
-TERMS = {
-    "now": ("same period", "y", "x"),
-    "lag": ("next period", "y after", "x"),
-    "lead": ("period before (lead)", "y before", "x"),
-    "next": ("next period, given the present", "y after", "x", "y"),
-    "back": ("reverse: cause later, given its present", "x after", "y", "x"),
-    "within": ("within units", "y", "x within units", "x between units"),
-    "between": ("between units", "y", "x between units", "x within units"),
-}
 MIN_AGENTS, TARGET, RELIABLE = 5, 0.7, 2 / 3
-BOUNDS = dict.fromkeys(("mean", "individuals"), (-np.inf, np.inf)) | dict.fromkeys(("share", "laney"), (0.0, 1.0))
-BOUNDS |= {"rate": (0.0, np.inf)}
+# What is asked of units over periods: outcome, cause (x, y: at a time) and what is given.
+TERMS = {"now": ["y", "x"], "lag": ["y after", "x"], "lead": ["y before", "x"], "next": ["y after", "x", "y"]}
+TERMS |= {"back": ["x after", "y", "x"], "within": ["y", "x within units", "x between units"]}
+TERMS |= {"between": ["y", "x between units", "x within units"]}
+ANY = -np.inf, np.inf
+BOUNDS = {"mean": ANY, "individuals": ANY, "share": (0, 1), "rate": (0, np.inf), "laney": (0, 1)}
 TAIL, WINSORISED = 0.1, 0.6787  # winsorised at each end; what that leaves of the variance of normal values
 LIMITS = {"limit2_low": 0.025, "limit2_high": 0.975, "limit3_low": 0.001, "limit3_high": 0.999}  # tails of a funnel
 SPAN = 1.128  # mean moving range of two normal values, in sd
@@ -50,50 +44,83 @@ RUN_LENGTH |= {(1, 3, 4): 105.78, (1, 2, 3, 4): 91.75}
 RULES = {2: (3, 2, 2.0), 3: (5, 4, 1.0), 4: (8, 8, 0.0)}  # of so many points so many beyond so many sd, on one side
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Opened(Survey):
-    """The rows of an analysis, which count alike, with what is known of them."""
+class Opened(NamedTuple):
+    """The rows of an analysis, which count alike, in columns named by their roles, and what is known of them."""
 
-    confidence: float = 0.95
-    checks: tuple[Check, ...] = ()
+    table: pd.DataFrame  # its column "person" tells persons apart, or rows where these are not named
+    names: dict  # role -> column
+    source: Survey | Table
+    confidence: float
+    checks: tuple[Check, ...]
 
-    def base(self, code) -> np.ndarray:
-        """Return how many distinct persons, or rows where these are not named, each code counts."""
-        persons = self.rows.index if self.respondent is None else person_codes(self.rows[self.respondent])
-        return pd.Series(persons).groupby(code).nunique().to_numpy()
+    def label(self, key) -> str:
+        return str(self.source.labels.get(key, key))
+
+    def named(self, role: str) -> str:  # such as "profit before"
+        return " ".join([str(self.names[role.split()[0]]), *role.split()[1:]])
 
     def found(self, *question, keys, summary, known, checks=(), left=None, figure=None, **drawn) -> Finding:
         """Return function, outcome, group and table as a finding; `left` says what was left out, and how often."""
         what, hidden = left or ("", 0)
         out = [Check(f"{what}, left out", hidden, "0", not hidden, "info")] * bool(left)
         question = say, keys, known, self.confidence, *question, summary, (*checks, *out, *self.checks)
-        return Finding.of(*question, source=self, suppressed=hidden, figure=figure, drawn=drawn)
+        return Finding.of(*question, source=self.source, suppressed=hidden, figure=figure, drawn=drawn)
+
+    def over_periods(self, lag: int) -> pd.DataFrame:
+        """Return each role by unit and period, and `lag` periods "before" and "after", where any role is known."""
+        table, periods = self.table, self.table["period"].nunique()
+        say.refuse_if(lag and periods < 2, "one_period", period=self.names["period"])
+        say.refuse_if(not whole(lag) or lag >= periods, "no_lag", lag=lag, most=periods - 1)
+        cells = table.assign(period=in_time(table["period"]), unit=pd.factorize(table["unit"], sort=True)[0])
+        cells = cells.drop(columns="person").pivot(index="unit", columns="period").stack(future_stack=True)
+        moves, units = {"": 0, " before": lag, " after": -lag}, cells.groupby(level="unit")
+        moved = {f"{role}{at}": units[role].shift(by) for role in cells for at, by in moves.items()}
+        return pd.DataFrame(moved)[cells.notna().any(axis=1)]
+
+    def standardised(self, s: pd.DataFrame) -> pd.DataFrame:
+        """Return columns less their mean and in standard deviations; one of one value is refused."""
+        flat = [self.named(role) for role in s if s[role].nunique() < 2 or not s[role].std() > 0]
+        say.refuse_if(flat, "no_variance", name=next(iter(flat), None))
+        return (s - s.mean()) / s.std()
+
+    def slopes(self, s: pd.DataFrame, y: str, *roles: str, effects: bool = False) -> dict:
+        """Return the slope of `y` on the first of `roles`, the others given, CR2 by unit; `effects`: of periods."""
+        known = s[[y, *roles]].dropna()
+        unit, period = (known.index.get_level_values(level) for level in ("unit", "period"))
+        outcome, each = known[y].to_numpy(), pd.factorize(period)[0] * effects  # one intercept, or one for each period
+        X = np.column_stack([known[[*roles]], pd.get_dummies(each)]).astype(float)
+        named = {"y": self.named(y), "x": self.named(roles[0]), "units": unit.nunique(), "n": len(X)}
+        say.refuse_if(named["units"] < 3, "no_units", **named)
+        slope, _, rank, _ = np.linalg.lstsq(X, outcome, rcond=None)
+        say.refuse_if(rank < X.shape[1] or rank == len(X), "no_freedom", **named)
+        covariance, df = cr2(X, outcome - X @ slope, unit)
+        *found, p = map(float, t_interval(slope[0], error := np.sqrt(covariance[0, 0]), df[0], self.confidence))
+        return ends("estimate", *found) | dict(std_error=float(error), p_value=p, n=len(X), units=named["units"])
 
 
-def opened(data, *keys, numbers=(), confidence: float = 0.95, once="", gaps: bool = False) -> Opened:
-    """Return the rows that know all `keys` and (but for `gaps`) `numbers`, these as floats; None asks for nothing.
-
+def opened(data, keys: dict, numbers: dict, *, confidence=0.95, once="", gaps=()) -> Opened:
+    """Return the rows that know all but `gaps` of `keys` and `numbers`, role -> column or None, which asks for nothing;
     `once` is what a table is called whose first keys, a unit and a period or the like, may not stand twice.
     """
     if isinstance(data, Finding):  # of a step before this one, that could not be taken
         raise DataProblem(data.sentence().rstrip("."))
     require_share("confidence", confidence)
     source = data if isinstance(data, (Survey, Table)) else as_table(data)
-    keys, numbers = ([c for c in columns if c is not None] for columns in (keys, numbers))
-    require_columns(table := source.table, *keys, *numbers, where=once or "the table")
-    for column in numbers:
-        table[column] = floats(table, column)
-    checks, weight = tuple(table.attrs.get("checks", ())), getattr(source, "weight", None)
+    names = {role: column for role, column in (keys | numbers).items() if column is not None}
+    require_columns(given := source.table, *names.values(), where=once or "the table")
+    table = pd.DataFrame({r: floats(given[c]) if r in numbers else given[c] for r, c in names.items()}, given.index)
+    person, weight = getattr(source, "respondent", getattr(source, "person", None)), getattr(source, "weight", None)
+    table["person"] = np.arange(len(given)) if person is None else person_codes(given[person])
+    checks = tuple(given.attrs.get("checks", ()))
     if weight:
         checks += (Check("weights", weight, "rows with a weight above zero count alike here", False, "info"),)
-        table = table[table[weight] != 0]
-    table = table.dropna(subset=keys if gaps else [*keys, *numbers]).reset_index(drop=True)
-    twice = table[keys[0]][table.duplicated(keys[:2])].tolist() if once else []
-    within = f" in one {keys[1]}" if len(keys) > 1 else ""
-    say.refuse_if(twice, "twice", where=once, unit=keys[0], value=next(iter(twice), None), within=within)
-    known = dict(labels=source.labels, min_base=source.min_base, condition=getattr(source, "condition", ""))
-    person = getattr(source, "respondent", None) or getattr(source, "person", None)
-    return Opened(table, respondent=person, confidence=confidence, checks=checks, **known)
+        table = table[(given[weight] != 0).to_numpy()]
+    table = table.dropna(subset=[role for role in names if role not in gaps]).reset_index(drop=True)
+    first, *second = [role for role in keys if role in names][:2]
+    twice = table[first][table.duplicated([first, *second])].tolist() if once else []
+    within = "".join(f" in one {names[role]}" for role in second)
+    say.refuse_if(twice, "twice", where=once, unit=names[first], value=next(iter(twice), None), within=within)
+    return Opened(table, names, source, confidence, checks)
 
 
 def read(given: pd.Series, values: pd.Series, key: str, **known) -> pd.Series:
@@ -103,21 +130,22 @@ def read(given: pd.Series, values: pd.Series, key: str, **known) -> pd.Series:
     return values
 
 
-def floats(table: pd.DataFrame, column) -> pd.Series:
-    given = table[column] if is_numeric_dtype(table[column]) else table[column].astype(object)
-    return read(given, pd.to_numeric(given, errors="coerce").astype(float), "no_numbers")
+def floats(given: pd.Series) -> pd.Series:
+    values = pd.to_numeric(given if is_numeric_dtype(given) else given.astype(object), errors="coerce").astype(float)
+    say.refuse_if(np.isinf(values).any(), "infinite", column=given.name)
+    return read(given, values, "no_numbers")
 
 
-def times(table: pd.DataFrame, column, where: str) -> tuple[pd.Series, set]:
+def times(given: pd.Series, where: str) -> tuple[pd.Series, set]:
     """Return times, of a time zone as the same moments in UTC, and whether they are of one (or some are)."""
-    given = table[column]
-    if dated := is_datetime64_any_dtype(given):
-        zoned = {given.dt.tz is not None}
-    else:
-        given = given.astype("string")  # numbers would count from 1970
-        zoned = {*given.str.contains(r":[\d.]+(?:Z|[+-][\d:]+)$").dropna()}
-    values = pd.to_datetime(given, errors="coerce", format=None if dated else "ISO8601", utc=True)
-    return read(given, values.dt.tz_localize(None).astype("datetime64[us]"), "no_times", where=where), zoned
+    text = given.astype("string")  # numbers would count from 1970
+    values = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
+    zoned = text.str.contains(r":[\d.]+(?:Z|[+-][\d:]+)$").dropna()
+    return read(text, values.astype("datetime64[us]"), "no_times", where=where), {*zoned}
+
+
+def whole(value) -> bool:  # neither True nor 6.0
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0
 
 
 def in_time(periods: pd.Series) -> pd.Series:
@@ -126,54 +154,11 @@ def in_time(periods: pd.Series) -> pd.Series:
     return periods.map({p: k for k, p in enumerate(sorted(periods.unique(), key=natural_key))}) if text else periods
 
 
-def whole(value) -> bool:  # neither True nor 6.0
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0
-
-
-def over_periods(table: pd.DataFrame, unit, period, columns, lag: int) -> dict[tuple, np.ndarray]:
-    """Return (column, "") -> values, (units, periods), and those `lag` periods "before" and "after", where any is known."""
-    periods = table[period].nunique()
-    say.refuse_if(lag and periods < 2, "one_period", period=period)
-    say.refuse_if(not whole(lag) or lag >= periods, "no_lag", lag=lag, most=periods - 1)
-    dated = table.assign(**{period: in_time(table[period])})
-    wide = dated.pivot(index=unit, columns=period, values=[*dict.fromkeys(columns)])
-    known = np.any([wide[column].notna() for column in columns], axis=0)
-    moves = [(column, at, by) for column in columns for at, by in (("", 0), ("before", lag), ("after", -lag))]
-    return {(column, at): wide[column].shift(by, axis=1).where(known).to_numpy(float) for column, at, by in moves}
-
-
-def standardised(s: dict, *keys) -> dict:
-    """Return `keys`, where all are known, less their mean and in standard deviations."""
-    known, found = ~np.any([np.isnan(s[key]) for key in keys], axis=0), {}
-    for key in keys:
-        seen = pd.Series(s[key][known])
-        say.refuse_if(seen.nunique() < 2 or not seen.std() > 0, "no_variance", name=" ".join(map(str, key)).strip())
-        found[key] = np.where(known, (s[key] - seen.mean()) / seen.std(), np.nan)
-    return found
-
-
-def slopes(s: dict, y, *columns, confidence: float, effects: bool = False) -> dict:
-    """Return the slope of `y` on the first of `columns`, the others given, clustered by unit (CR2, and t with its degrees
-    of freedom); with `effects` each period has an intercept.
-    """
-    known = ~np.any([np.isnan(s[key]) for key in (y, *columns)], axis=0)
-    unit, period = np.nonzero(known)
-    each = pd.get_dummies(period).to_numpy(dtype=float) if effects else np.ones((len(unit), 1))
-    X, outcome = np.column_stack([*(s[key][known] for key in columns), each]), s[y][known]
-    named = {at: " ".join(map(str, key)).strip() for at, key in (("y", y), ("x", columns[0]))}
-    named |= {"units": len(np.unique(unit)), "n": len(X)}
-    say.refuse_if(named["units"] < 3, "no_units", **named)
-    slope, _, rank, _ = np.linalg.lstsq(X, outcome, rcond=None)
-    say.refuse_if(rank < X.shape[1] or rank == len(X), "no_freedom", **named)
-    covariance, df = cr2(X, outcome - X @ slope, unit)
-    *found, p = map(float, t_interval(slope[0], error := np.sqrt(covariance[0, 0]), df[0], confidence))
-    return ends("estimate", *found) | {"std_error": float(error), "p_value": p, "n": len(X), "units": named["units"]}
-
-
-def product_interval(a, a_error, b, b_error, *, n_boot: int, confidence: float, seed) -> tuple[float, float]:
-    """Return the Monte-Carlo interval of a product of two independent normal estimates."""
+def product_interval(a: dict, b: dict, *, n_boot: int, confidence: float, seed) -> tuple[float, float]:
+    """Return the Monte-Carlo interval of a product of two independent normal estimates, as `slopes` returns them."""
     z = np.random.default_rng(seed).standard_normal((2, n_boot))
-    return tuple(map(float, percentile_interval((a + a_error * z[0]) * (b + b_error * z[1]), confidence)))
+    drawn = [slope["estimate"] + slope["std_error"] * normal for slope, normal in zip((a, b), z)]
+    return tuple(map(float, percentile_interval(np.prod(drawn, axis=0), confidence)))
 
 
 def unit_panel(
@@ -183,9 +168,9 @@ def unit_panel(
 
     Parameters
     ----------
-    employees : Table or DataFrame, one row per `unit` and `period`; `n`: how many answered, fewer than the floor leave
-    answers : Survey, its waves are the periods, `answers_unit` its column of units where that has another name
-    items : columns of the answers (None is none): weighted means, missing under `min_answers` persons or the floor
+    employees, unit, period, n : one row per unit and period; how many answered: fewer than the floor leave
+    answers, answers_unit : Survey, its waves are the periods; its column of units where that has another name
+    items, min_answers : columns of the answers (None is none): weighted means, of so many persons and the floor
 
     Examples
     --------
@@ -196,33 +181,31 @@ def unit_panel(
     staff, survey, keys = as_table(employees), as_survey(answers), ["unit", "period"]
     named = [item for item in items or () if item is not None]
     say.refuse_if(not named or {*named} & {*keys}, "no_items", items=items)
-    own = opened(staff, unit, period, numbers=[n], once="employees", gaps=True).table
-    said, floor, items = survey.table, max(survey.min_base, staff.min_base), named
-    at, wave = answers_unit or unit, survey.wave or period
-    require_columns(said, at, wave, *items, where="the answers")
+    own = opened(staff, {"unit": unit, "period": period}, {"n": n}, once="employees", gaps=["n"]).table
+    said, at, wave = survey.table, answers_unit or unit, survey.wave or period
+    require_columns(said, at, wave, *named, where="the answers")
     person = person_codes(said[survey.respondent]) if survey.respondent else np.arange(len(said))
     rows = said[[at, wave]].astype(str).set_axis(keys, axis=1).assign(weight=survey.weights(), person=person)
-    means, least = {}, max(min_answers, floor)
-    for item in items:
-        scored = rows.assign(score=floats(said, item) * rows["weight"])
+    means, floor = {}, max(survey.min_base, staff.min_base)
+    for item in named:
+        scored = rows.assign(score=floats(said[item]) * rows["weight"])
         cells = scored[said[item].notna() & (rows["weight"] > 0)].groupby(keys)
-        means[item] = (cells["score"].sum() / cells["weight"].sum()).where(cells["person"].nunique() >= least)
-    means = pd.DataFrame(means).dropna(how="all").reset_index()
-    few = np.zeros(len(own), dtype=bool) if n is None else ~(own[n] >= floor).to_numpy()  # nor where nobody knows
-    shown = staff.table.dropna(subset=[unit, period])[~few]
+        enough = cells["person"].nunique() >= (least := max(min_answers, floor))
+        means[item] = (cells["score"].sum() / cells["weight"].sum()).where(enough)
+    few = own.index < 0 if n is None else ~(own["n"] >= floor)  # nor where nobody knows
+    shown = staff.table.dropna(subset=[unit, period])[~np.asarray(few)]
     shown[keys] = shown[[unit, period]].astype(str)
-    panel = shown.drop(columns=items, errors="ignore").merge(means, on=keys)
+    means = pd.DataFrame(means).dropna(how="all").reset_index()
+    panel = shown.drop(columns=named, errors="ignore").merge(means, on=keys)
     have = (listing(t[key].unique()[:3]) for t in (shown, rows) for key in keys)
     have = dict(zip(("there", "then", "here", "now"), have), unit=unit, period=period, floor=least)
     say.refuse_if(panel.empty, "no_panel", **have)
-    left = "rows of fewer employees than the floor, left out", int(few.sum()), "0", not few.any(), "info"
-    panel.attrs["checks"] = (Check(*left),)
+    left = "rows of fewer employees than the floor, left out"
+    panel.attrs["checks"] = (Check(left, int(few.sum()), "0", not few.any(), "info"),)
     return replace(staff, data=panel, labels={**survey.labels, **staff.labels}, min_base=floor)
 
 
-def unit_reliability(
-    answers, *, item, unit, period=None, n=None, sd=None, confidence: float = 0.95, min_answers: int = 10
-) -> Finding:
+def unit_reliability(answers, *, item, unit, period=None, n=None, sd=None, confidence=0.95, min_answers=10) -> Finding:
     """Return how far means of units can be told from chance: ICC with interval, reliability of each unit's mean.
 
     ICC(1) = (MSB - MSW) / (MSB + (k - 1) MSW), k = (N - sum n^2/N)/(J - 1), interval from F; reliability of a mean
@@ -230,104 +213,98 @@ def unit_reliability(
 
     Parameters
     ----------
-    answers, item, unit, period : one row per answer, or per mean of a unit and period, and its columns
+    answers, item, unit, period, min_answers : one row per answer, or per mean of a unit and period; as in `unit_panel`
     n, sd : columns of means: how many answered, and their standard deviation; else stability over periods is given
-    min_answers : means of fewer persons (or than the floor) are left out and counted
 
     Examples
     --------
-    >>> responses = (study := cx.open_study("data/example/study.yml")).described(study.responses)
-    >>> print(cx.unit_reliability(responses, item="satisfaction", unit="branch"))
-    A mean of Overall satisfaction by Branch can be told from chance: reliability 0.75 at 54 answers ...
+    >>> print(cx.unit_reliability(matched, item="satisfaction", unit="branch"))
+    A mean of Overall satisfaction by Branch can be told from chance: reliability 0...
     """
-    keys, means = [unit, *([] if period is None else [period])], n is not None and sd is not None
-    asked = dict(numbers=[item, *([n, sd] if means else [])], once="the table of means" if means else "")
-    given = opened(answers, *keys, confidence=confidence, **asked)
-    table, known = given.table, dict(item=given.label(item), by=listing(map(given.label, keys)), limit=NOISY)
-    code, names = pd.factorize(pd.Series([", ".join(map(str, row)) for row in table[keys].to_numpy()], dtype=object))
-    if not means and period is not None and len(names) == len(table) > 0:
-        return _stability(given, item, unit, period)
-    base, floor = table[n].to_numpy() if means else given.base(code), max(min_answers, given.min_base)
-    kept, j = base[code] >= floor, int((base >= floor).sum())
-    say.refuse_if(j < 2, "few_in_units", units=len(names), item=item, floor=floor)
-    scores, group = table[item].to_numpy()[kept], code[kept]
+    keys, means = {"unit": unit, "period": period}, n is not None and sd is not None
+    numbers, once = {"item": item} | ({"n": n, "sd": sd} if means else {}), "the table of means" if means else ""
+    given = opened(answers, keys, numbers, confidence=confidence, once=once)
+    by, floor = [given.names[role] for role in keys if role in given.names], max(min_answers, given.source.min_base)
+    rows = given.table[["unit", "period"][: len(by)]].to_numpy()
+    table = given.table.assign(name=[", ".join(map(str, row)) for row in rows])
+    units, known = table["name"].nunique(), dict(item=given.label(item), by=listing(map(given.label, by)), limit=NOISY)
+    if not means and period is not None and units == len(table) > 0:
+        icc = intraclass(table["item"], pd.factorize(table["unit"])[0], confidence=confidence)
+        row = {"term": "one period's mean", **ends("estimate", *icc[:3]), "n": units}
+        summary = ends("icc", *icc[:3]) | {"icc_mean": icc.average, "n": units}
+        summary |= {"method": "stability over periods; ICC with F interval", "established": False}
+        return given.found(  # all that means alone can tell
+            "unit_reliability", item, unit, pd.DataFrame([row]), keys=["unknown", "stable"], summary=summary,
+            known=known | dict(unit=given.label(unit), periods=table["period"].nunique()),
+            checks=[Check("n and sd of each mean are known", "unknown", "columns n and sd", False, "stops")],
+            unit="ICC of a unit's means over periods",
+        )  # fmt: skip
+    base = table["n"] if means else table.groupby("name")["person"].transform("nunique")
+    table = table[base >= floor]
+    say.refuse_if((j := table["name"].nunique()) < 2, "few_in_units", units=units, item=item, floor=floor)
     if means:  # answers of these sizes, means and standard deviations: variances depend on nothing else
-        sizes = base[kept].astype(int)
-        first, half = np.cumsum(sizes) - sizes, table[sd].to_numpy()[kept] * np.sqrt((sizes - 1) / 2)
-        scores, group = np.repeat(scores, sizes), np.repeat(group, sizes)
-        scores[first] += half
-        scores[first + (sizes > 1)] -= half
-    fitted, icc = one_way(scores, group), intraclass(scores, group, confidence=confidence)
-    weak, sure, sds = int((fitted.reliability < NOISY).sum()), icc.low > 0, np.sqrt([fitted.between, fitted.within])
-    found = {"unit": names[fitted.names], "estimate": fitted.reliability, "mean": fitted.means}
-    found = pd.DataFrame(found | {"sd_within": sds[1], "n": fitted.n})
+        table = table.loc[table.index.repeat(table["n"].astype(int))]
+        place, spread = table.groupby(level=0).cumcount(), table["sd"] * np.sqrt((table["n"].astype(int) - 1) / 2)
+        table["item"] += spread * ((place == 0).astype(int) - (place == 1))
+    fitted = one_way(table["item"], table["name"])
+    icc, sds = intraclass(table["item"], table["name"], confidence=confidence), np.sqrt([fitted.between, fitted.within])
+    found = {"unit": fitted.names, "estimate": fitted.reliability, "mean": fitted.means, "sd_within": sds[1]}
+    found, weak = pd.DataFrame(found | {"n": fitted.n}), int((fitted.reliability < NOISY).sum())
     found = found.iloc[digits.descending(found["estimate"], found["unit"])].reset_index(drop=True)
-    summary = ends("icc", *icc[:3]) | {"icc_mean": icc.average, "units": j, "n": int(fitted.n.sum())}
-    summary |= dict(zip(("sd_between", "sd_within"), sds))
-    summary |= {"method": "one-way REML; ICC with F interval", "established": sure}
-    told = dict(keys=["reliable" if sure else "unreliable", "icc"], known=known | dict(size=icc.size, weak=weak))
-    told["checks"] = [Check(f"units with reliability under {NOISY}", weak, "0", weak == 0)]
-    told["left"] = "means of fewer persons than asked for", len(names) - j
-    drawn = dict(low="estimate", high="estimate", unit="reliability of the mean, 0-1", line=NOISY)
-    return given.found("unit_reliability", item, ", ".join(keys), found, summary=summary, **told, **drawn)
-
-
-def _stability(given, item, unit, period) -> Finding:
-    """Return how alike a unit's means of several periods are: all that means alone can tell."""
-    icc, n = intraclass(given.table[item], given.table[unit], confidence=given.confidence), len(given.table)
-    row = pd.DataFrame([{"term": "one period's mean", **ends("estimate", *icc[:3]), "n": n}])
-    summary = ends("icc", *icc[:3]) | {"icc_mean": icc.average, "n": n}
-    summary |= {"method": "stability over periods; ICC with F interval", "established": False}
-    known = dict(item=given.label(item), unit=given.label(unit), periods=given.table[period].nunique())
-    told = dict(keys=["unknown", "stable"], summary=summary, known=known, unit="ICC of a unit's means over periods")
-    told["checks"] = [Check("n and sd of each mean are known", "unknown", "columns n and sd", False, "stops")]
-    return given.found("unit_reliability", item, unit, row, **told)
+    summary = ends("icc", *icc[:3]) | {"icc_mean": icc.average, "units": j, "n": len(table)}
+    summary |= {"sd_between": sds[0], "sd_within": sds[1]}
+    summary |= {"method": "one-way REML; ICC with F interval", "established": icc.low > 0}
+    return given.found(
+        "unit_reliability", item, ", ".join(by), found, summary=summary, known=known | dict(size=icc.size, weak=weak),
+        keys=["reliable" if icc.low > 0 else "unreliable", "icc"],
+        checks=[Check(f"units with reliability under {NOISY}", weak, "0", weak == 0)],
+        left=("means of fewer persons than asked for", units - j),
+        low="estimate", high="estimate", unit="reliability of the mean, 0-1", line=NOISY,
+    )  # fmt: skip
 
 
 def lead_lag_units(panel, *, cause, outcome, unit, period, confidence: float = 0.95) -> Finding:
     """Return whether a cause goes before an outcome between units: lag, lead, reverse, within and between.
 
     Least squares of standard scores with period effects, CR2 errors by unit. Established where the next period given
-    the present, or the difference within units (Mundlak 1978), excludes zero (Holm), and the period *before* does not go
-    with the cause: then something lasting lies behind both. Under 30 units the numbers are a description.
+    the present, or the difference within units (Mundlak 1978), excludes zero (Holm), and the period *before* does not:
+    where it does, something lasting lies behind both. Under 30 units the numbers are a description.
 
     Examples
     --------
     >>> print(cx.lead_lag_units(study.employees, cause="engagement", outcome="profit", unit="unit", period="period"))
     That Employee engagement comes before Profit in thousand EUR is not established in 40 units. ...
     """
-    given = opened(panel, unit, period, numbers=[cause, outcome], confidence=confidence, once="the panel", gaps=True)
-    s = over_periods(given.table, unit, period, [cause, outcome], 1)
-    s = {key: standardised(s, key)[key] for key in s}
-    x, y = s[cause, ""], s[outcome, ""]
-    own = pd.DataFrame(np.where(np.isnan(y), np.nan, x)).mean(axis=1).to_numpy()[:, None]
-    s |= {(cause, "between units"): own + 0 * x, (cause, "within units"): x - own}
-    role, asked = {"x": cause, "y": outcome}, dict(confidence=confidence, effects=True)
-    rows = {key: slopes(s, *((role[at[0]], at[2:]) for at in row[1:]), **asked) for key, row in TERMS.items()}
+    keys, numbers = {"unit": unit, "period": period}, {"x": cause, "y": outcome}
+    given = opened(panel, keys, numbers, confidence=confidence, once="the panel", gaps=numbers)
+    s = given.standardised(given.over_periods(1))
+    s["x between units"] = s["x"].where(s["y"].notna()).groupby(level="unit").transform("mean")
+    s["x within units"] = s["x"] - s["x between units"]
+    rows = {key: given.slopes(s, *roles, effects=True) for key, roles in TERMS.items()}
     lead, back = (rows[key]["conf_low"] * rows[key]["conf_high"] > 0 for key in ("lead", "back"))
-    units = rows["now"]["units"]
     p = adjusted_p_values([rows[key]["p_value"] for key in ("next", "within")], correction="holm")
-    first, level = bool(units >= UNITS and not lead and (p < 1 - confidence).any()), digits.rounded(1 - confidence, 6)
+    units, level = rows["now"]["units"], digits.rounded(1 - confidence, 6)
+    first = bool(units >= UNITS and not lead and (p < 1 - confidence).any())
     keys = ["not first" if not first else "first" if p[0] < 1 - confidence else "together"]  # one period has no before
     keys += ["lead also" if lead else "lead clear", "reverse" if back else "reverse open"]
+    how = "standard scores, period effects, CR2 by unit"
+    summary = {"units": units, "n": rows["now"]["n"], "established": first, "method": how}
     known = dict(cause=given.label(cause), outcome=given.label(outcome), least=UNITS)
     for key, row in rows.items():
         known |= ends(key, *(row[end] for end in ENDS))
-    summary = {"units": units, "n": rows["now"]["n"], "established": first}
-    summary["method"] = "standard scores, period effects, CR2 by unit"
     lasting = "the period before does not go with the cause (p of the lead)"
-    checks = [Check("units", units, f"at least {UNITS}", units >= UNITS, "stops")]
-    checks += [Check(lasting, rows["lead"]["p_value"], f"at least {level}", not lead, "stops")]
-    checks += [Check("the reverse, given the past", rows["back"]["p_value"], "information", not back, "info")]
-    table = pd.DataFrame([{"term": TERMS[key][0], **row} for key, row in rows.items()])
-    told = dict(keys=keys if units >= UNITS else ["few units"], summary=summary, known=known, checks=checks, line=0)
-    told["unit"] = f"{given.label(outcome)}, standard deviations per standard deviation of {given.label(cause)}"
-    return given.found("lead_lag_units", f"{outcome} on {cause}", None, table, **told)
+    found = pd.DataFrame([{"term": say(f"term {key}"), **row} for key, row in rows.items()])
+    return given.found(
+        "lead_lag_units", f"{outcome} on {cause}", None, found, summary=summary, known=known, line=0,
+        keys=keys if units >= UNITS else ["few units"],
+        checks=[Check("units", units, f"at least {UNITS}", units >= UNITS, "stops"),
+                Check(lasting, rows["lead"]["p_value"], f"at least {level}", not lead, "stops"),
+                Check("the reverse, given the past", rows["back"]["p_value"], "information", not back, "info")],
+        unit=f"{given.label(outcome)}, standard deviations per standard deviation of {given.label(cause)}",
+    )  # fmt: skip
 
 
-def service_profit_chain(
-    panel, *, steps, unit, period, lag: int = 1, reliability=None, confidence: float = 0.95, seed
-) -> Finding:
+def service_profit_chain(panel, *, steps, unit, period, lag=1, reliability=None, confidence=0.95, seed) -> Finding:
     """Return each link of the chain between units, raw and corrected for reliability, and the part that passes through.
 
     r is the slope of standard scores, CR2 errors by unit; corrected, r / sqrt(rel_x rel_y) (Spearman 1904). Indirect:
@@ -336,62 +313,61 @@ def service_profit_chain(
 
     Parameters
     ----------
-    panel, unit, period : one row per unit and period, and its columns
-    steps : columns, the chain in its order, such as engagement, quality, satisfaction, profit; None is left out
+    panel, steps : one row per `unit` and `period`; columns, the chain in its order, such as engagement, quality, profit
     lag, reliability : periods by which the first step comes before the rest; column -> reliability of its means, 0-1
 
     Examples
     --------
-    >>> asked = dict(steps=["engagement", "profit"], unit="unit", period="period", lag=0, seed=1)
-    >>> print(cx.service_profit_chain(study.employees, **asked))
+    >>> panel = dict(panel=study.employees, unit="unit", period="period")
+    >>> print(cx.service_profit_chain(**panel, steps=["engagement", "profit"], lag=0, seed=1))
     All 1 links hold between 40 units, weakest Employee engagement → Profit in thousand EUR: r = 0...
     """
     steps, trust = [step for step in dict.fromkeys(steps) if step is not None], dict(reliability or {})
     say.refuse_if(len(steps) < 2, "one_step", steps=steps)
-    given = opened(panel, unit, period, numbers=steps, confidence=confidence, once="the panel", gaps=True)
-    require_columns(given.table, *trust, where="reliability= names a column, and the panel")
+    keys, numbers = {"unit": unit, "period": period}, {str(j): step for j, step in enumerate(steps)}
+    given = opened(panel, keys, numbers, confidence=confidence, once="the panel", gaps=numbers)
+    require_columns(given.source.table, *trust, where="reliability= names a column, and the panel")
     for column, value in trust.items():
         say.refuse_if(not 0 < value <= 1, "no_reliability", column=column, value=value)
-    s, (first, *others) = over_periods(given.table, unit, period, steps, lag), steps
-    at = {step: (step, "before" if lag and step == first else "") for step in steps}
-    links, rows = [*zip(steps, others), *((first, other) for other in others[1:])], []
+    s, k, rows, said = given.over_periods(lag), len(steps) - 1, [], [given.label(step) for step in steps]
+    at = ["0 before" if lag else "0", *[*numbers][1:]]
+    links = [*((j, j + 1) for j in range(k)), *((0, j) for j in range(2, k + 1))]
     for x, y in links:
-        r = slopes(standardised(s, at[x], at[y]), at[y], at[x], confidence=confidence)
-        share = np.sqrt(trust.get(x, np.nan) * trust.get(y, np.nan))
-        rows.append({"term": x, "outcome": y, **r, **ends("corrected", *(r[end] / share for end in ENDS))})
-    found, k = pd.DataFrame(rows), len(others)
+        r = given.slopes(given.standardised(s[[at[x], at[y]]].dropna()), at[y], at[x])
+        share = np.sqrt(trust.get(steps[x], np.nan) * trust.get(steps[y], np.nan))
+        corrected = ends("corrected", *(r[end] / share for end in ENDS))
+        rows.append({"term": steps[x], "outcome": steps[y], **r, **corrected})
+    found, names = pd.DataFrame(rows), [f"{said[x]} → {said[y]}" for x, y in links]
     holds, units, weak = found["conf_low"][:k] > 0, int(found["units"][:k].min()), found["estimate"][:k].idxmin()
-    enough, noisy = units >= UNITS, [c for c in steps if trust.get(c, 1) < NOISY]
-    names = [f"{given.label(x)} → {given.label(y)}" for x, y in links]
-    known = dict(k=k, clear=int(holds.sum()), least=UNITS, limit=NOISY, link=names[weak])
-    known |= dict(lowest=found["estimate"].min(), highest=found["estimate"].max())
-    known |= dict(items=listing(map(given.label, noisy))) | ends("r", *found.loc[weak, ENDS])
+    enough, noisy = units >= UNITS, [step for step in steps if trust.get(step, 1) < NOISY]
     summary = {"units": units, "n": int(found["n"].max()), "method": "correlation of unit means, clustered by unit"}
-    summary["established"] = bool(enough and holds.all())
+    summary |= {"established": bool(enough and holds.all())}
+    known = dict(k=k, clear=int(holds.sum()), least=UNITS, limit=NOISY, items=listing(map(given.label, noisy)))
+    known |= dict(lowest=found["estimate"].min(), highest=found["estimate"].max(), link=names[weak])
+    known |= ends("r", *found.loc[weak, ENDS]) | dict(zip(("cause", "by", "outcome"), said))
     keys = ["links few" if not enough else "links" if holds.all() else "links open"]
-    if enough and len(steps) > 2:
-        to = [at[step] for step in steps[2::-1]]  # the third step, and what goes before it
-        z = standardised(s, *to)
-        a, b = (slopes(z, *columns, confidence=confidence) for columns in (to[1:], to))
-        each = (a["estimate"], a["std_error"], b["estimate"], b["std_error"])
-        span = product_interval(*each, n_boot=DRAWS, confidence=confidence, seed=seed)
+    if enough and k > 1:
+        x, m, y = at[:3]
+        z = given.standardised(s[[y, m, x]].dropna())
+        a, b = given.slopes(z, m, x), given.slopes(z, y, m, x)
+        span = product_interval(a, b, n_boot=DRAWS, confidence=confidence, seed=seed)
         summary |= ends("indirect", a["estimate"] * b["estimate"], *span)
-        known |= dict(zip(("cause", "by", "outcome"), map(given.label, steps)))
         keys += ["indirect"] * bool(b["units"] >= UNITS)
     keys += ["noisy"] if noisy else [] if trust else ["raw only"]
     value, sure, level = listing(noisy) if trust else "unknown", bool(trust) and not noisy, "stops" if noisy else "care"
-    checks = [Check("units", units, f"at least {UNITS}", enough, "stops")]
-    checks += [Check(f"reliability of each side known, at least {NOISY}", value, "none below", sure, level)]
-    drawn = "correlation of unit means" + (f"; {first} {lag} periods before" if lag else "")
-    told = dict(keys=keys, summary=summary, known=known, checks=checks, names=names, line=0, unit=drawn)
-    return given.found("service_profit_chain", steps[:3][-1], None, found, **told)
+    return given.found(
+        "service_profit_chain", steps[:3][-1], None, found, keys=keys, summary=summary, known=known, names=names,
+        checks=[Check("units", units, f"at least {UNITS}", enough, "stops"),
+                Check(f"reliability of each side known, at least {NOISY}", value, "none below", sure, level)],
+        line=0, unit="correlation of unit means" + f"; {steps[0]} {lag} periods before" * bool(lag),
+    )  # fmt: skip
 
 
 def rated_contacts(responses, interactions, *, rating, within_days: int = 30) -> Survey:
     """Return the ratings with the contact that each is about: its agent, channel, time, ``month`` and ``occasion``.
 
-    `interactions` has one row per contact, with its ``time``. Where both tables name the ``contact``, it is joined by this
-    id; else a rating is of the ``customer``'s last in `within_days` before the answer, and a check says so.
+    `interactions` has one row per contact, with its ``time``. Where both tables name the ``contact``, this joins them;
+    else a rating is of the ``customer``'s last in `within_days` before the answer, and a check says so.
 
     Examples
     --------
@@ -405,14 +381,14 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
     named = "contact" in rated and "contact" in contacts
     require_columns(contacts, "time", by := "contact" if named else "customer", where="interactions")
     contacts = contacts[[c for c in contacts if c in (by, "time") or c not in rated]].dropna(subset=[by])
-    contacts["time"], clocks = times(contacts, "time", "interactions")
+    contacts["time"], clocks = times(contacts["time"], "interactions")
     if by in rated and rated[by].dtype != contacts[by].dtype:  # 7 and, since some id is missing, 7.0
         rated, contacts = rated.astype({by: object}), contacts.astype({by: object})
     if named:
         found, how = rated.drop(columns="time", errors="ignore").merge(contacts, on=by), "named by id"
     else:
         require_columns(rated, by, asked, where="responses")
-        answered, others = times(rated, asked, "responses")
+        answered, others = times(rated[asked], "responses")
         say.refuse_if(len(clocks | others) > 1, "two_clocks", asked=asked)
         rated = rated.assign(answered=answered).drop(columns="time", errors="ignore")
         rated = rated.dropna(subset=[by, "answered"]).sort_values("answered", kind="stable")
@@ -421,7 +397,8 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
         found = pd.merge_asof(rated, dated, **sides).dropna(subset=["time"])
         how = f"the customer's last within {within_days} days before the answer"
     say.refuse_if(found.empty, "no_contact", rating=rating, days=within_days)
-    opened(contacts[contacts[by].isin(found[by])], by, once="interactions" * named)  # each rating is of one contact
+    if named:  # each rating is of one contact
+        opened(contacts[contacts[by].isin(found[by])], {"contact": by}, {}, once="interactions")
     occasion = found[by] if named else found[by].astype(str) + " " + found["time"].astype(str)
     found = found.assign(month=found["time"].dt.strftime("%Y-%m"), occasion=occasion).reset_index(drop=True)
     found.attrs["checks"] = (Check("the contact of a rating", how, "named by id", named),)
@@ -434,14 +411,13 @@ def agent_consistency(
     """Return whether agents serve alike: the sd of their true means after case mix, and shrunken means.
 
     Case mix by least squares within agents; one-way REML, interval from F; BLUPs with their prediction error. Contacts
-    for reliability .7: (.7 / .3) s2 within / s2 between. Refused: fewer than five agents with enough ratings.
+    for reliability .7: (.7 / .3) s2 within / s2 between. Agents with fewer than `min_ratings` ratings, or fewer persons
+    than the floor, are left out and counted; five must stay.
 
     Parameters
     ----------
-    ratings, score, agent, case_mix : one row per rating, and columns; case mix is held constant as categories
-    occasion : column, the contact that a rating is about: several ratings of one count as one, their mean
+    case_mix, occasion : columns held constant, as categories; the contact: its several ratings count as one, their mean
     worth_acting_on : points of sd between agents that would matter: "alike" where the upper end lies below it
-    min_ratings : agents with fewer (or with fewer persons than the floor) are left out and counted
 
     Examples
     --------
@@ -449,29 +425,31 @@ def agent_consistency(
     >>> print(cx.agent_consistency(rated, score="contact_rating", agent="agent", occasion="occasion"))
     Agents do not serve alike in Rating of the last contact: true means differ by ...
     """
-    given = opened(ratings, agent, *case_mix, numbers=[score], confidence=confidence)
-    table, asked = given.table, len(given.table)
+    mixed = {f"mix {k}": column for k, column in enumerate(case_mix)}
+    keys = {"agent": agent, "occasion": occasion, **mixed}
+    given = opened(ratings, keys, {"score": score}, confidence=confidence, gaps=["occasion"])
+    table, floor = given.table, given.source.min_base
     if occasion is not None:
-        require_columns(table, occasion, where="ratings")
-        of = person_codes(table[occasion])  # a rating whose occasion is not known is one of its own
-        table[score] = table.groupby(of)[score].transform("mean")
-        given = replace(given, rows=(table := table[~pd.Series(of).duplicated()].reset_index(drop=True)))
-    code, names = pd.factorize(table[agent])
-    kept = (np.bincount(code, minlength=len(names)) >= min_ratings) & (given.base(code) >= given.min_base)
-    have = dict(j=(j := int(kept.sum())), all=len(names), least=min_ratings, floor=given.min_base, needed=MIN_AGENTS)
+        of = person_codes(table["occasion"])  # a rating whose occasion is not known is one of its own
+        table["score"] = table.groupby(of)["score"].transform("mean")
+        table = table[~pd.Series(of).duplicated()]
+    each = table.groupby("agent", observed=True)["person"].agg(["size", "nunique"])
+    enough = each.index[(each["size"] >= min_ratings) & (each["nunique"] >= floor)]
+    have = dict(j=(j := len(enough)), all=len(each), least=min_ratings, floor=floor, needed=MIN_AGENTS)
     say.refuse_if(j < MIN_AGENTS, "few_agents", **have)
-    agents, values = code[kept[code]], table[score].to_numpy()[kept[code]]
-    plain = np.bincount(agents, values)
-    if len(case_mix):
-        dummies = pd.get_dummies(table[kept[code]][[*case_mix]].astype(str), drop_first=True).to_numpy(dtype=float)
+    rated = table[table["agent"].isin(enough)]
+    (agents, names), values = pd.factorize(rated["agent"]), rated["score"].to_numpy()
+    plain = np.bincount(agents, values) / np.bincount(agents)
+    if mixed:
+        dummies = pd.get_dummies(rated[[*mixed]].astype(str), drop_first=True).to_numpy(dtype=float)
         within = demean(np.column_stack([values, dummies]), np.ones(len(values)), [agents])
         expected = dummies @ np.linalg.lstsq(within[:, 1:], within[:, 0], rcond=None)[0]
         values = values - expected + expected.mean()
     fitted, icc = one_way(values, agents), intraclass(values, agents, confidence=confidence)
-    trust, w = fitted.reliability, fitted.n / (fitted.within + fitted.n * fitted.between)
+    trust, drawn = fitted.reliability, fitted.mean + fitted.effects
+    w = fitted.n / (fitted.within + fitted.n * fitted.between)
     half = np.sqrt(fitted.between * (1 - trust) + (1 - trust) ** 2 / w.sum()) * critical_value(confidence, j - 1)
-    drawn, league = fitted.mean + fitted.effects, {"group": np.asarray(names)[fitted.names]}
-    league |= ends("estimate", drawn, drawn - half, drawn + half) | {"mean": plain[fitted.names] / fitted.n}
+    league = {"group": np.asarray(names), **ends("estimate", drawn, drawn - half, drawn + half), "mean": plain}
     league = pd.DataFrame(league | {"adjusted": fitted.means, "reliability": trust, "n": fitted.n})
     league = league.iloc[digits.descending(drawn, league["group"])].reset_index(drop=True)
     # A pseudonym is drawn anew for each study and says nothing to anybody; places in the league do.
@@ -480,30 +458,28 @@ def agent_consistency(
     sd, low, high = np.sqrt([fitted.between, *(fitted.within * max(r, 0.0) / (1 - r) for r in (icc.low, icc.high))])
     contacts = float(np.ceil(TARGET / (1 - TARGET) * fitted.within / fitted.between)) if sd > 0 else np.inf
     alike, differ = worth_acting_on is not None and high < worth_acting_on, icc.low > 0
-    mix = f" after {listing(map(given.label, case_mix))}" if case_mix else ""
     summary = ends("sd_between", sd, low, high) | {"sd_within": np.sqrt(fitted.within)}
     summary |= ends("icc", *icc[:3]) | {"contacts_needed": contacts, "agents": j, "n": len(values)}
     summary |= {"method": "one-way REML after case mix", "established": bool(alike or differ)}
-    joined, each = asked - len(table), len(table) / given.base(np.zeros_like(code))[0]
-    once = Check("ratings a person", digits.rounded(each, 2), "about 1: they count as independent", bool(each <= 1.25))
+    mix = f" after {listing(map(given.label, case_mix))}" if mixed else ""
+    joined, many = len(given.table) - len(table), len(table) / table["person"].nunique()
     return given.found(
-        "agent_consistency", score, agent, league, summary=summary, line=fitted.mean,
+        "agent_consistency", score, agent, league, summary=summary, line=fitted.mean, checks=[
+            Check("ratings that repeat an occasion, joined", joined, "0", not joined, "info"),
+            Check("ratings a person", digits.rounded(many, 2), "about 1: they count as independent", many <= 1.25),
+        ],
         keys=["alike" if alike else "differ" if differ else "agents open", "agents more" if sd > 0 else "agents none"],
         known=dict(score=given.label(score), worth=worth_acting_on, mix=mix, range=critical_value(0.95) * sd),
-        checks=[Check("ratings that repeat an occasion, joined", joined, "0", not joined, "info"), once],
-        left=("agents with too few ratings", len(names) - j),
+        left=("agents with too few ratings", len(each) - j),
         unit=f"{given.label(score)}: mean of the agent{mix}, drawn towards that of all",
     )  # fmt: skip
 
 
-def rater_agreement(
-    sheet, *, item, rater, case, level: str = "ordinal", n_boot: int = 1000, confidence: float = 0.95, seed
-) -> Finding:
+def rater_agreement(sheet, *, item, rater, case, level="ordinal", n_boot=1000, confidence=0.95, seed) -> Finding:
     """Return whether raters of the same cases agree: Krippendorff's alpha, its interval by resampling cases.
 
-    `sheet` has one row per `case` and `rater`; `level` is nominal (`item` holds codes), ordinal or interval (numbers).
-    Established where the lower end reaches 2/3, below which Krippendorff draws no conclusion. Refused: a rater rated a
-    case twice, fewer than two raters, fewer than ten cases that two rated.
+    One row per `case` and `rater`; `level` is nominal (`item` holds codes), ordinal or interval (numbers). Established
+    where the lower end reaches 2/3, below which Krippendorff draws no conclusion. Two raters and ten cases are needed.
 
     Examples
     --------
@@ -513,10 +489,11 @@ def rater_agreement(
     Raters agree on mark: Krippendorff's alpha 1.00 (95 % interval 1.00 to 1.00; 2 raters, n = 20).
     """
     require_choice("level", level, LEVELS)
-    keys, numbers = ([rater, case, item], []) if level == "nominal" else ([rater, case], [item])
-    given = opened(sheet, *keys, numbers=numbers, confidence=confidence, once="the sheet")
-    table = given.table if numbers else given.table.assign(**{item: pd.factorize(given.table[item])[0]})
-    marks = table.pivot(index=rater, columns=case, values=item).to_numpy(dtype=float)
+    keys, numbers = {"rater": rater, "case": case}, {"mark": item}
+    keys, numbers = (keys | numbers, {}) if level == "nominal" else (keys, numbers)
+    table = (given := opened(sheet, keys, numbers, confidence=confidence, once="the sheet")).table
+    marks = table["mark"] if numbers else pd.factorize(table["mark"])[0]
+    marks = table.assign(mark=marks).pivot(index="rater", columns="case", values="mark").to_numpy(dtype=float)
     marks = marks[:, (~np.isnan(marks)).sum(axis=0) >= 2]
     raters, n = marks.shape
     say.refuse_if(raters < 2 or n < 10, "no_agreement", n=n, raters=raters)
@@ -535,9 +512,7 @@ def rater_agreement(
 
 
 def chance_limit(kind: str, centre: float, base, error, tail: float) -> np.ndarray:
-    """Return the normal limit of a mean; of a share or rate (r - (F(r) - tail) / f(r)) / base, binomial or Poisson, r the
-    least count whose distribution reaches the tail (Spiegelhalter 2005).
-    """
+    """Return (r - (F(r) - tail) / f(r)) / base, r the first count whose F(r) reaches the tail; of a mean the normal."""
     if kind == "mean":
         return centre + stats.norm.ppf(tail) * error
     base = np.rint(base) if kind == "share" else base
@@ -546,40 +521,38 @@ def chance_limit(kind: str, centre: float, base, error, tail: float) -> np.ndarr
     return (r - (law.cdf(r) - tail) / law.pmf(r)) / base
 
 
-def funnel(
-    units, *, value, base, unit, kind: str, sd=None, dispersion: str = "additive", confidence: float = 0.95
-) -> Finding:
+def funnel(units, *, value, base, unit, kind, sd=None, dispersion="additive", confidence=0.95) -> Finding:
     """Return which units lie outside limits that know their base and what units commonly differ by.
 
-    Limits of shares and rates are exact, interpolated, and cut at 0 (a share's at 1). The units' own spread widens them,
-    from scores winsorised at a tenth of each end, so that outliers do not hide themselves. The verdict is Holm's over
-    all units: without it 1 in 500 lies beyond 3 sd by chance alone. Refused: shares outside 0-1, fewer than five units.
+    Limits of shares and rates are exact, interpolated, and cut at 0 (a share's at 1). The units' own spread, of scores
+    winsorised at a tenth of each end, so that outliers do not hide themselves, widens them. The verdict is Holm's over
+    all units: without it 1 in 500 lies beyond 3 sd by chance alone. Units under the floor are left out; five must stay.
 
     Parameters
     ----------
-    units, value, base, unit, sd : one row per unit, those under the floor are left out and counted; columns; base is the
-        cases, exposure or answers behind a value, sd of a mean that of its answers
+    value, base, sd : columns; base is the cases, exposure or answers behind a value, sd of a mean that of its answers
     dispersion : "additive", a variance between units (Paule-Mandel); "multiplicative", a factor from the mean of z^2
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> shops = pd.DataFrame({"shop": list("ABCDEF"), "share": [0.1, 0.12, 0.09, 0.11, 0.1, 0.1], "n": [100] * 6})
-    >>> print(cx.funnel(shops, value="share", base="n", unit="shop", kind="share"))
-    No unit of 6 lies outside what its base and the common spread allow (Holm). Centre 0.10...
+    >>> branches = cx.unit_reliability(matched, item="satisfaction", unit="branch").tidy()
+    >>> print(cx.funnel(branches, value="mean", base="n", unit="unit", kind="mean", sd="sd_within"))
+    No unit of 40 lies outside what its base and the common spread allow (Holm). Centre 5.0...
     """
     require_choice("kind", kind, ("share", "rate", "mean"))
     require_choice("dispersion", dispersion, ("additive", "multiplicative"))
     say.refuse_if(kind == "mean" and sd is None, "no_sd")
-    given = opened(units, unit, numbers=[value, base, sd], confidence=confidence, once="the funnel")
-    known, (low, high), seen = given.table[given.table[base] > 0], BOUNDS[kind], given.table[value]
-    reach = {"least": f"{seen.min():g}", "most": f"{seen.max():g}", "low": f"{low:g}", "high": f"{high:g}"}
+    numbers = {"value": value, "base": base, "sd": sd}
+    given = opened(units, {"unit": unit}, numbers, confidence=confidence, once="the funnel")
+    (low, high), seen, floor = BOUNDS[kind], given.table["value"], given.source.min_base
+    reach = {"least": f"{seen.min():g}", "most": f"{seen.max():g}", "low": low, "high": high}
     say.refuse_if(digits.outside(seen, low, high).any(), "beyond", value=value, kind=kind, **reach)
-    table = known[known[base] >= given.min_base].reset_index(drop=True)
-    k, y, n = len(table), table[value].to_numpy(), table[base].to_numpy()
-    say.refuse_if(k < 5, "few_in_funnel", k=k, value=value, floor=given.min_base)
+    known = given.table[given.table["base"] > 0]
+    table = known[known["base"] >= floor].reset_index(drop=True)
+    k, y, n = len(table), table["value"].to_numpy(), table["base"].to_numpy()
+    say.refuse_if(k < 5, "few_in_funnel", k=k, value=value, floor=floor)
     centre = float(n @ y / n.sum())
-    spread = table[sd].to_numpy() if sd else np.sqrt(centre * (1 - centre) if kind == "share" else centre)
+    spread = table["sd"].to_numpy() if sd else np.sqrt(centre * (1 - centre) if kind == "share" else centre)
     error = spread / np.sqrt(n)
     say.refuse_if(not (error > 0).all(), "no_chance", value=value, centre=f"{centre:g}")
     z = (y - centre) / error
@@ -590,7 +563,7 @@ def funnel(
         wide = np.full(k, np.sqrt(max(np.mean(winsorised**2), 1.0)))
         size = wide[0] if wide[0] > 1 else 0.0
     p = adjusted_p_values(2 * stats.t.sf(np.abs(z / wide), k - 1 if size else np.inf), correction="holm")
-    found, clear = {"unit": table[unit], "estimate": y, "base_size": n}, p < 1 - confidence
+    found, clear = {"unit": table["unit"], "estimate": y, "base_size": n}, p < 1 - confidence
     for name, tail in LIMITS.items():
         found[name] = np.clip(centre + wide * (chance_limit(kind, centre, n, error, tail) - centre), low, high)
     verdict = np.select([clear & (z > 0), clear], ["above", "below"], "inside").astype(object)
@@ -608,8 +581,7 @@ def _funnel_figure(finding, ax=None):
     """Draw values against their base within the limits; units that lie outside are named."""
     ax, t = axes_or_new(ax), finding.table.sort_values("base_size")
     for column in LIMITS:
-        style = ":" if column.startswith("limit2") else "--"
-        ax.plot(t["base_size"], t[column], linestyle=style, color=QUIET, linewidth=1)
+        ax.plot(t["base_size"], t[column], ":" if "2" in column else "--", color=QUIET, linewidth=1)
     ax.axhline(finding.summary["centre"], color=QUIET, linewidth=1)
     out = t["verdict"] != "inside"
     ax.scatter(t["base_size"], t["estimate"], np.where(out, 64, 25), np.where(out, PALETTE[1], PALETTE[0]), zorder=2)
@@ -619,19 +591,15 @@ def _funnel_figure(finding, ax=None):
     return titled(ax, finding.title, "dotted: 2 sd, dashed: 3 sd")
 
 
-def process_chart(
-    ratings, *, value, period, by=None, kind: str = "mean", baseline: int, rules=(1,), confidence: float = 0.95
-) -> Finding:
+def process_chart(ratings, *, value, period, by=None, kind="mean", baseline, rules=(1,), confidence=0.95) -> Finding:
     """Return where a process left its limits, and how many false alarms the rules raise by themselves.
 
-    Established where a point lies beyond 3 sd by Holm's p over all points. Refused: rules without 1, and where no chart
-    has two baseline periods that vary and one after them.
+    Established where a point lies beyond 3 sd by Holm's p over all points. One row per rating; of "individuals" per
+    period, of "rate" per thing. A chart, one per group of `by`, needs two first periods that vary, and one more.
 
     Parameters
     ----------
-    ratings, value, period : one row per rating, of "individuals" per period, of "rate" per thing; periods as they occur
     kind : X-bar with mean S, moving ranges, p, u, p' (Laney 2002)
-    baseline, by : how many first periods set centre and limits; one chart per group of `by`, such as an agent
     rules : 1 beyond 3 sd, always; 2 two of three beyond 2; 3 four of five beyond 1; 4 eight on one side
 
     Examples
@@ -641,25 +609,22 @@ def process_chart(
     Rating of the last contact: a change is not established, 0 signals where 0.1 false alarms are expected ...
     """
     require_choice("kind", kind, BOUNDS)
-    chosen = tuple(sorted({*rules} if np.iterable(rules) else {rules}, key=str))
-    say.refuse_if((length := RUN_LENGTH.get(chosen)) is None, "no_rules", rules=repr(rules))
+    asked, rules = rules, tuple(sorted({*rules} if np.iterable(rules) else {rules}, key=str))
+    say.refuse_if((length := RUN_LENGTH.get(rules)) is None, "no_rules", rules=repr(asked))
     say.refuse_if(not whole(baseline), "no_count", name="baseline", value=baseline)
-    given = opened(ratings, period, by, numbers=[value], confidence=confidence)
-    odd = kind in ("share", "laney") and not given.table[value].isin([0, 1]).all()
+    given = opened(ratings, {"wave": period, "group": by}, {"value": value}, confidence=confidence)
+    table = given.table if by else given.table.assign(group="")
+    odd = kind in ("share", "laney") and not table["value"].isin([0, 1]).all()
     say.refuse_if(odd, "no_share", value=value, kind=kind)
-    keys = {"group": by, "wave": period} if by else {"wave": period}
-    named = pd.DataFrame({name: given.table[column] for name, column in keys.items()})  # columns may have any name
-    groups = named.assign(estimate=given.table[value]).groupby([*keys], observed=True)
-    hidden = given.base(groups.ngroup().to_numpy()) < given.min_base
-    cells = groups["estimate"].agg(estimate="mean", std="std", n="size").reset_index()[~hidden]
-    cells = cells.sort_values("wave", key=in_time)
-    parts = cells.groupby("group", observed=True) if by else [(None, cells)]
-    charts = [chart for _, part in parts if (chart := _chart(part, kind, baseline, chosen)) is not None]
-    say.refuse_if(not charts, "no_chart", baseline=baseline)
-    found = pd.concat(charts, ignore_index=True)
+    of = dict(estimate=("value", "mean"), std=("value", "std"), n=("value", "size"), persons=("person", "nunique"))
+    cells = table.groupby(["group", "wave"], observed=True).agg(**of).reset_index()
+    shown = cells[cells["persons"] >= given.source.min_base].sort_values("wave", key=in_time)
+    parts = [_chart(part, kind, baseline, rules) for _, part in shown.groupby("group", observed=True)]
+    say.refuse_if(all(part is None for part in parts), "no_chart", baseline=baseline)
+    found = pd.concat(parts, ignore_index=True).drop(columns=["std", "persons"] + ["group"] * (by is None))
     p = adjusted_p_values(found.pop("p_value"), correction="holm")
     worst, sure = found.iloc[int(np.argmin(p))], bool(p.min() < 1 - confidence)
-    signals, expected, chosen = int((found["alarm"] != "none").sum()), len(found) / length, listing(chosen)
+    signals, expected, chosen = int((found["alarm"] != "none").sum()), len(found) / length, listing(rules)
     first = f"{given.label(worst['group'])} in {worst['wave']}" if by else worst["wave"]
     summary = {"baseline": baseline, "signals": signals, "run_length": length, "n": int(found["n"].sum())}
     summary |= {"method": f"{kind} chart, rules {chosen}", "established": sure}
@@ -668,7 +633,7 @@ def process_chart(
         "process_chart", value, by, found, keys=["signals" if sure else "signals open", "run length"], summary=summary,
         known=dict(what=given.label(value), first=first, expected=expected, cells=len(found), rules=chosen),
         checks=[Check("signals beyond the false alarms expected", signals, usual, few, "info")],
-        left=("points under the floor", int(hidden.sum())), figure=_chart_figure, unit=given.label(value),
+        left=("points under the floor", len(cells) - len(shown)), figure=_chart_figure, unit=given.label(value),
     )  # fmt: skip
 
 
@@ -676,29 +641,28 @@ def _chart(cells: pd.DataFrame, kind: str, baseline: int, rules) -> pd.DataFrame
     """Return the points of one chart with limits, signals and p of rule 1; None where the baseline tells nothing."""
     if not 2 <= baseline < len(cells):
         return None
-    first, n, y = cells.iloc[:baseline], cells["n"].to_numpy(dtype=float), cells["estimate"].to_numpy()
-    weights = n[:baseline] / n[:baseline].sum()
-    centre = float(y[:baseline] @ weights)
+    n, y, first = cells["n"].to_numpy(dtype=float), cells["estimate"].to_numpy(), np.arange(len(cells)) < baseline
+    weights = n * first / n[first].sum()
+    centre, df = float(y[first] @ weights[first]), cells["n"][first] - 1
     if kind == "mean":
-        many = first[first["n"] > 1]
-        half = many["n"] / 2
-        c4 = np.exp(special.gammaln(half) - special.gammaln(half - 0.5)) * np.sqrt(2 / (many["n"] - 1))
-        sd = (many["std"] / c4).mean()
+        sd = (cells["std"][first] / (special.poch(df / 2, 0.5) * np.sqrt(2 / df))).mean()  # over c4
     elif kind == "individuals":
-        sd, n = np.mean(np.abs(np.diff(y[:baseline]))) / SPAN, np.ones(len(n))
+        sd, n = np.mean(np.abs(np.diff(y[first]))) / SPAN, np.ones(len(n))
     else:
         sd = np.sqrt(centre if kind == "rate" else centre * (1 - centre))
     if not sd > 0:
         return None
     error = sd / np.sqrt(n)
     if kind == "laney":
-        error = error * np.mean(np.abs(np.diff((y - centre)[:baseline] / error[:baseline]))) / SPAN
-    later = np.arange(len(n)) >= baseline  # these owe nothing to the centre, whose own error counts
-    own = np.sqrt(error**2 + later * np.sum((weights * error[:baseline]) ** 2))
-    df = baseline - 1 if kind in ("individuals", "laney") else max(first["n"].sum() - baseline, 1)
+        error = error * np.mean(np.abs(np.diff((y - centre)[first] / error[first]))) / SPAN
+    own = np.sqrt(
+        error**2 + ~first * np.sum((weights * error) ** 2)
+    )  # later points owe nothing to the centre, which errs
+    df = baseline - 1 if kind in ("individuals", "laney") else max(df.sum(), 1)
     low, high = (np.clip(centre + side * error, *BOUNDS[kind]) for side in (-3, 3))
-    limits = dict(centre=centre, limit_low=low, limit_high=high, alarm=_signals((y - centre) / error, rules))
-    return cells.drop(columns="std").assign(**limits, p_value=2 * stats.t.sf(np.abs(y - centre) / own, df))
+    alarm = _signals(digits.settled((y - centre) / error), rules)  # what lies on a line is not beyond it
+    limits = dict(centre=centre, limit_low=low, limit_high=high, alarm=alarm)
+    return cells.assign(**limits, p_value=2 * stats.t.sf(np.abs(y - centre) / own, df))
 
 
 def _signals(z: np.ndarray, rules) -> np.ndarray:
