@@ -408,7 +408,7 @@ REFUSED = [
        f"lag={lag} must be a whole number of periods, from 0 to 7") for lag in (True, 1.0, 1.5, -1)),
     (cx.service_profit_chain, panel(np.random.default_rng(1)), CHAIN | {"steps": "xx"}, "steps=['x']: a chain has two steps or more"),
     (cx.unit_panel, STAFF, dict(answers=cx.as_survey(SAID.table.assign(q="good"), wave="wave"), items=["q"], answers_unit="shop"),
-     "q must hold numbers; row 0 and others hold text, such as 'good'"),
+     "q must hold numbers; row 0 and others hold none, such as 'good'"),
     *((cx.unit_panel, STAFF, dict(answers=SAID, items=items, answers_unit="shop"),
        f"items={items!r} must name columns of the answers, none of them called unit or period")
       for items in ([], [None], None, ["unit"], ["q", "period"])),

@@ -7,7 +7,6 @@ Spiegelhalter (2005), Statistics in Medicine 24:1185-1202 (funnels); Montgomery 
 Laney (2002), Quality Engineering 14:531-537; Champ & Woodall (1987), Technometrics 29:393-399 (run lengths).
 """
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ from cxresearch.findings import ENDS, Check, Finding, ends, listing, number, wor
 from cxresearch.inference import adjusted_p_values, critical_value, percentile_interval, t_interval
 from cxresearch.inference.clusters import cr2, demean
 from cxresearch.inference.pooling import LEVELS, between_variance, intraclass, krippendorff_alpha, one_way
-from cxresearch.survey import Survey, Table, as_survey, as_table, natural_key
+from cxresearch.survey import Survey, Table, as_table, natural_key
 from cxresearch.survey.survey import person_codes
 
 say = words(__package__)
@@ -108,7 +107,7 @@ def opened(data, keys: dict, numbers: dict, *, confidence=0.95, once="", gaps=()
     source = data if isinstance(data, (Survey, Table)) else as_table(data)
     names = {role: column for role, column in (keys | numbers).items() if column is not None}
     require_columns(given := source.table, *names.values(), where=once or "the table")
-    table = pd.DataFrame({r: floats(given[c]) if r in numbers else given[c] for r, c in names.items()}, given.index)
+    table = pd.DataFrame({r: read(given[c]) if r in numbers else given[c] for r, c in names.items()}, given.index)
     person, weight = getattr(source, "respondent", getattr(source, "person", None)), getattr(source, "weight", None)
     table["person"] = np.arange(len(given)) if person is None else person_codes(given[person])
     checks = tuple(given.attrs.get("checks", ()))
@@ -123,25 +122,14 @@ def opened(data, keys: dict, numbers: dict, *, confidence=0.95, once="", gaps=()
     return Opened(table, names, source, confidence, checks)
 
 
-def read(given: pd.Series, values: pd.Series, key: str, **known) -> pd.Series:
-    """Return the values read of a column; what could not be read is refused."""
-    odd = (values.isna() & given.notna()).to_numpy()
-    say.refuse_if(odd.any(), key, column=given.name, row=odd.argmax(), value=given.iloc[odd.argmax()], **known)
-    return values
-
-
-def floats(given: pd.Series) -> pd.Series:
-    values = pd.to_numeric(given if is_numeric_dtype(given) else given.astype(object), errors="coerce").astype(float)
+def read(given: pd.Series) -> pd.Series:
+    """Return a column as floats; what is no number is refused."""
+    given = given if is_numeric_dtype(given) else given.astype(object)
+    values = pd.to_numeric(given, errors="coerce").astype(float)
     say.refuse_if(np.isinf(values).any(), "infinite", column=given.name)
-    return read(given, values, "no_numbers")
-
-
-def times(given: pd.Series, where: str) -> tuple[pd.Series, set]:
-    """Return times, of a time zone as the same moments in UTC, and whether they are of one (or some are)."""
-    text = given.astype("string")  # numbers would count from 1970
-    values = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
-    zoned = text.str.contains(r":[\d.]+(?:Z|[+-][\d:]+)$").dropna()
-    return read(text, values.astype("datetime64[us]"), "no_times", where=where), {*zoned}
+    for row in np.flatnonzero(values.isna() & given.notna()):
+        raise DataProblem(say("no_numbers", column=given.name, row=row, value=given.iloc[row]))
+    return values
 
 
 def whole(value) -> bool:  # neither True nor 6.0
@@ -159,50 +147,6 @@ def product_interval(a: dict, b: dict, *, n_boot: int, confidence: float, seed) 
     z = np.random.default_rng(seed).standard_normal((2, n_boot))
     drawn = [slope["estimate"] + slope["std_error"] * normal for slope, normal in zip((a, b), z)]
     return tuple(map(float, percentile_interval(np.prod(drawn, axis=0), confidence)))
-
-
-def unit_panel(
-    employees, answers, *, items, unit="unit", period="period", answers_unit=None, n=None, min_answers: int = 10
-) -> Table:
-    """Return one row per unit and period: what its employees said, and the means of what its customers said.
-
-    Parameters
-    ----------
-    employees, unit, period, n : one row per unit and period; how many answered: fewer than the floor leave
-    answers, answers_unit : Survey, its waves are the periods; its column of units where that has another name
-    items, min_answers : columns of the answers (None is none): weighted means, of so many persons and the floor
-
-    Examples
-    --------
-    >>> responses = (study := cx.open_study("data/example/study.yml")).described(study.responses)
-    >>> cx.unit_panel(study.employees, responses, items=["staff", "satisfaction"], answers_unit="branch")
-    table: ... rows, one person: not named, floor 10
-    """
-    staff, survey, keys = as_table(employees), as_survey(answers), ["unit", "period"]
-    named = [item for item in items or () if item is not None]
-    say.refuse_if(not named or {*named} & {*keys}, "no_items", items=items)
-    own = opened(staff, {"unit": unit, "period": period}, {"n": n}, once="employees", gaps=["n"]).table
-    said, at, wave = survey.table, answers_unit or unit, survey.wave or period
-    require_columns(said, at, wave, *named, where="the answers")
-    person = person_codes(said[survey.respondent]) if survey.respondent else np.arange(len(said))
-    rows = said[[at, wave]].astype(str).set_axis(keys, axis=1).assign(weight=survey.weights(), person=person)
-    means, floor = {}, max(survey.min_base, staff.min_base)
-    for item in named:
-        scored = rows.assign(score=floats(said[item]) * rows["weight"])
-        cells = scored[said[item].notna() & (rows["weight"] > 0)].groupby(keys)
-        enough = cells["person"].nunique() >= (least := max(min_answers, floor))
-        means[item] = (cells["score"].sum() / cells["weight"].sum()).where(enough)
-    few = own.index < 0 if n is None else ~(own["n"] >= floor)  # nor where nobody knows
-    shown = staff.table.dropna(subset=[unit, period])[~np.asarray(few)]
-    shown[keys] = shown[[unit, period]].astype(str)
-    means = pd.DataFrame(means).dropna(how="all").reset_index()
-    panel = shown.drop(columns=named, errors="ignore").merge(means, on=keys)
-    have = (listing(t[key].unique()[:3]) for t in (shown, rows) for key in keys)
-    have = dict(zip(("there", "then", "here", "now"), have), unit=unit, period=period, floor=least)
-    say.refuse_if(panel.empty, "no_panel", **have)
-    left = "rows of fewer employees than the floor, left out"
-    panel.attrs["checks"] = (Check(left, int(few.sum()), "0", not few.any(), "info"),)
-    return replace(staff, data=panel, labels={**survey.labels, **staff.labels}, min_base=floor)
 
 
 def unit_reliability(answers, *, item, unit, period=None, n=None, sd=None, confidence=0.95, min_answers=10) -> Finding:
@@ -361,48 +305,6 @@ def service_profit_chain(panel, *, steps, unit, period, lag=1, reliability=None,
                 Check(f"reliability of each side known, at least {NOISY}", value, "none below", sure, level)],
         line=0, unit="correlation of unit means" + f"; {steps[0]} {lag} periods before" * bool(lag),
     )  # fmt: skip
-
-
-def rated_contacts(responses, interactions, *, rating, within_days: int = 30) -> Survey:
-    """Return the ratings with the contact that each is about: its agent, channel, time, ``month`` and ``occasion``.
-
-    `interactions` has one row per contact, with its ``time``. Where both tables name the ``contact``, this joins them;
-    else a rating is of the ``customer``'s last in `within_days` before the answer, and a check says so.
-
-    Examples
-    --------
-    >>> cx.rated_contacts(study.responses, study.interactions, rating="support")
-    survey: ... rows, weighted by weight, strata stratum, cluster cluster, floor 10
-    """
-    say.refuse_if(not whole(within_days), "no_count", name="within_days", value=within_days)
-    survey, contacts = as_survey(responses), as_table(interactions).table
-    require_columns(survey.table, rating, where="responses")
-    rated, asked = survey.table.dropna(subset=[rating]), survey.asked_at or "asked_at"
-    named = "contact" in rated and "contact" in contacts
-    require_columns(contacts, "time", by := "contact" if named else "customer", where="interactions")
-    contacts = contacts[[c for c in contacts if c in (by, "time") or c not in rated]].dropna(subset=[by])
-    contacts["time"], clocks = times(contacts["time"], "interactions")
-    if by in rated and rated[by].dtype != contacts[by].dtype:  # 7 and, since some id is missing, 7.0
-        rated, contacts = rated.astype({by: object}), contacts.astype({by: object})
-    if named:
-        found, how = rated.drop(columns="time", errors="ignore").merge(contacts, on=by), "named by id"
-    else:
-        require_columns(rated, by, asked, where="responses")
-        answered, others = times(rated[asked], "responses")
-        say.refuse_if(len(clocks | others) > 1, "two_clocks", asked=asked)
-        rated = rated.assign(answered=answered).drop(columns="time", errors="ignore")
-        rated = rated.dropna(subset=[by, "answered"]).sort_values("answered", kind="stable")
-        sides = dict(left_on="answered", right_on="time", by=by, tolerance=pd.Timedelta(days=within_days))
-        dated = contacts.dropna(subset=["time"]).sort_values("time", kind="stable")
-        found = pd.merge_asof(rated, dated, **sides).dropna(subset=["time"])
-        how = f"the customer's last within {within_days} days before the answer"
-    say.refuse_if(found.empty, "no_contact", rating=rating, days=within_days)
-    if named:  # each rating is of one contact
-        opened(contacts[contacts[by].isin(found[by])], {"contact": by}, {}, once="interactions")
-    occasion = found[by] if named else found[by].astype(str) + " " + found["time"].astype(str)
-    found = found.assign(month=found["time"].dt.strftime("%Y-%m"), occasion=occasion).reset_index(drop=True)
-    found.attrs["checks"] = (Check("the contact of a rating", how, "named by id", named),)
-    return survey.with_table(found, **({"asked_at": None} if survey.asked_at == "time" else {}))  # it is the contact's
 
 
 def agent_consistency(
