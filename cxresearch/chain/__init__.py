@@ -108,13 +108,13 @@ def opened(data, keys: dict, numbers: dict, *, confidence=0.95, once="", gaps=()
     source = data if isinstance(data, (Survey, Table)) else as_table(data)
     names = {role: column for role, column in (keys | numbers).items() if column is not None}
     require_columns(given := source.table, *names.values(), where=once or "the table")
-    table = pd.DataFrame({r: floats(given[c]) if r in numbers else given[c] for r, c in names.items()}, given.index)
+    table = pd.DataFrame({r: read(given[c]) if r in numbers else given[c] for r, c in names.items()}, given.index)
     person, weight = getattr(source, "respondent", getattr(source, "person", None)), getattr(source, "weight", None)
     table["person"] = np.arange(len(given)) if person is None else person_codes(given[person])
     checks = tuple(given.attrs.get("checks", ()))
     if weight:
         checks += (Check("weights", weight, "rows with a weight above zero count alike here", False, "info"),)
-        table = table[(given[weight] != 0).to_numpy()]
+        table = table[given[weight] != 0]
     table = table.dropna(subset=[role for role in names if role not in gaps]).reset_index(drop=True)
     first, *second = [role for role in keys if role in names][:2]
     twice = table[first][table.duplicated([first, *second])].tolist() if once else []
@@ -123,25 +123,20 @@ def opened(data, keys: dict, numbers: dict, *, confidence=0.95, once="", gaps=()
     return Opened(table, names, source, confidence, checks)
 
 
-def read(given: pd.Series, values: pd.Series, key: str, **known) -> pd.Series:
-    """Return the values read of a column; what could not be read is refused."""
-    odd = (values.isna() & given.notna()).to_numpy()
-    say.refuse_if(odd.any(), key, column=given.name, row=odd.argmax(), value=given.iloc[odd.argmax()], **known)
+def read(given: pd.Series, times_of: str = "") -> pd.Series:
+    """Return a column as floats, or as times of a table, those of a zone in UTC; what cannot be read is refused."""
+    if times_of:
+        given = given.astype("string")  # numbers would count from 1970
+        values = pd.to_datetime(given, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
+        values = values.astype("datetime64[us]")
+    else:
+        given = given if is_numeric_dtype(given) else given.astype(object)
+        values = pd.to_numeric(given, errors="coerce").astype(float)
+        say.refuse_if(np.isinf(values).any(), "infinite", column=given.name)
+    for row in np.flatnonzero(values.isna() & given.notna()):
+        key, value = "no_times" if times_of else "no_numbers", given.iloc[row]
+        raise DataProblem(say(key, where=times_of, column=given.name, row=row, value=value))
     return values
-
-
-def floats(given: pd.Series) -> pd.Series:
-    values = pd.to_numeric(given if is_numeric_dtype(given) else given.astype(object), errors="coerce").astype(float)
-    say.refuse_if(np.isinf(values).any(), "infinite", column=given.name)
-    return read(given, values, "no_numbers")
-
-
-def times(given: pd.Series, where: str) -> tuple[pd.Series, set]:
-    """Return times, of a time zone as the same moments in UTC, and whether they are of one (or some are)."""
-    text = given.astype("string")  # numbers would count from 1970
-    values = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
-    zoned = text.str.contains(r":[\d.]+(?:Z|[+-][\d:]+)$").dropna()
-    return read(text, values.astype("datetime64[us]"), "no_times", where=where), {*zoned}
 
 
 def whole(value) -> bool:  # neither True nor 6.0
@@ -168,7 +163,7 @@ def unit_panel(
 
     Parameters
     ----------
-    employees, unit, period, n : one row per unit and period; how many answered: fewer than the floor leave
+    employees, n : one row per `unit` and `period`; the column of how many answered: fewer than the floor leave
     answers, answers_unit : Survey, its waves are the periods; its column of units where that has another name
     items, min_answers : columns of the answers (None is none): weighted means, of so many persons and the floor
 
@@ -188,7 +183,7 @@ def unit_panel(
     rows = said[[at, wave]].astype(str).set_axis(keys, axis=1).assign(weight=survey.weights(), person=person)
     means, floor = {}, max(survey.min_base, staff.min_base)
     for item in named:
-        scored = rows.assign(score=floats(said[item]) * rows["weight"])
+        scored = rows.assign(score=read(said[item]) * rows["weight"])
         cells = scored[said[item].notna() & (rows["weight"] > 0)].groupby(keys)
         enough = cells["person"].nunique() >= (least := max(min_answers, floor))
         means[item] = (cells["score"].sum() / cells["weight"].sum()).where(enough)
@@ -381,16 +376,17 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
     named = "contact" in rated and "contact" in contacts
     require_columns(contacts, "time", by := "contact" if named else "customer", where="interactions")
     contacts = contacts[[c for c in contacts if c in (by, "time") or c not in rated]].dropna(subset=[by])
-    contacts["time"], clocks = times(contacts["time"], "interactions")
+    called, contacts["time"] = contacts["time"], read(contacts["time"], "interactions")
     if by in rated and rated[by].dtype != contacts[by].dtype:  # 7 and, since some id is missing, 7.0
         rated, contacts = rated.astype({by: object}), contacts.astype({by: object})
     if named:
         found, how = rated.drop(columns="time", errors="ignore").merge(contacts, on=by), "named by id"
     else:
         require_columns(rated, by, asked, where="responses")
-        answered, others = times(rated[asked], "responses")
-        say.refuse_if(len(clocks | others) > 1, "two_clocks", asked=asked)
-        rated = rated.assign(answered=answered).drop(columns="time", errors="ignore")
+        written = pd.concat([times.astype("string") for times in (rated[asked], called)])
+        zoned = written.str.contains(r":[\d.]+(?:Z|[+-][\d:]+)$")
+        say.refuse_if(zoned.nunique() > 1, "two_clocks", asked=asked)
+        rated = rated.assign(answered=read(rated[asked], "responses")).drop(columns="time", errors="ignore")
         rated = rated.dropna(subset=[by, "answered"]).sort_values("answered", kind="stable")
         sides = dict(left_on="answered", right_on="time", by=by, tolerance=pd.Timedelta(days=within_days))
         dated = contacts.dropna(subset=["time"]).sort_values("time", kind="stable")
@@ -435,8 +431,8 @@ def agent_consistency(
         table = table[~pd.Series(of).duplicated()]
     each = table.groupby("agent", observed=True)["person"].agg(["size", "nunique"])
     enough = each.index[(each["size"] >= min_ratings) & (each["nunique"] >= floor)]
-    have = dict(j=(j := len(enough)), all=len(each), least=min_ratings, floor=floor, needed=MIN_AGENTS)
-    say.refuse_if(j < MIN_AGENTS, "few_agents", **have)
+    have = dict(all=len(each), least=min_ratings, floor=floor, needed=MIN_AGENTS)
+    say.refuse_if((j := len(enough)) < MIN_AGENTS, "few_agents", j=j, **have)
     rated = table[table["agent"].isin(enough)]
     (agents, names), values = pd.factorize(rated["agent"]), rated["score"].to_numpy()
     plain = np.bincount(agents, values) / np.bincount(agents)
