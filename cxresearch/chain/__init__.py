@@ -195,8 +195,8 @@ def unit_panel(
     have = (listing(t[key].unique()[:3]) for t in (shown, rows) for key in keys)
     have = dict(zip(("there", "then", "here", "now"), have), unit=unit, period=period, floor=least)
     say.refuse_if(panel.empty, "no_panel", **have)
-    left = "rows of fewer employees than the floor, left out"
-    panel.attrs["checks"] = (Check(left, int(few.sum()), "0", not few.any(), "info"),)
+    left = "rows of fewer employees than the floor, left out", int(few.sum()), "0", not few.any(), "info"
+    panel.attrs["checks"] = (Check(*left),)
     return replace(staff, data=panel, labels={**survey.labels, **staff.labels}, min_base=floor)
 
 
@@ -241,13 +241,14 @@ def unit_reliability(answers, *, item, unit, period=None, n=None, sd=None, confi
         table = table.loc[table.index.repeat(table["n"].astype(int))]
         place, spread = table.groupby(level=0).cumcount(), table["sd"] * np.sqrt((table["n"].astype(int) - 1) / 2)
         table["item"] += spread * ((place == 0).astype(int) - (place == 1))
-    fitted = one_way(table["item"], table["name"])
-    icc, sds = intraclass(table["item"], table["name"], confidence=confidence), np.sqrt([fitted.between, fitted.within])
-    found = {"unit": fitted.names, "estimate": fitted.reliability, "mean": fitted.means, "sd_within": sds[1]}
-    found, weak = pd.DataFrame(found | {"n": fitted.n}), int((fitted.reliability < NOISY).sum())
+    group, names = pd.factorize(table["name"])
+    fitted, icc = one_way(table["item"], group), intraclass(table["item"], group, confidence=confidence)
+    weak, within = int((fitted.reliability < NOISY).sum()), fitted.within**0.5
+    found = {"unit": names, "estimate": fitted.reliability, "mean": fitted.means, "sd_within": within}
+    found = pd.DataFrame(found | {"n": fitted.n})
     found = found.iloc[digits.descending(found["estimate"], found["unit"])].reset_index(drop=True)
     summary = ends("icc", *icc[:3]) | {"icc_mean": icc.average, "units": j, "n": len(table)}
-    summary |= {"sd_between": sds[0], "sd_within": sds[1]}
+    summary |= {"sd_between": fitted.between**0.5, "sd_within": within}
     summary |= {"method": "one-way REML; ICC with F interval", "established": icc.low > 0}
     return given.found(
         "unit_reliability", item, ", ".join(by), found, summary=summary, known=known | dict(size=icc.size, weak=weak),
