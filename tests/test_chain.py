@@ -520,6 +520,13 @@ def test_times_that_cannot_be_read_or_compared_are_refused(where, column, value,
             cx.rated_contacts(rated.assign(contact=1), calls.assign(contact=[1, 2]), rating="q")
 
 
+def test_contacts_or_ratings_that_nobody_made_are_no_contact_of_a_rating():
+    rated = pd.DataFrame({"customer": ["a", "b"], "q": [5, 6], "day": "2025-01-21"})
+    for calls, answers in ((CALLS.assign(customer=None), rated), (CALLS, rated.assign(q=None))):
+        with pytest.raises(cx.DataProblem, match="no rating 'q' has a contact|responses has no rows"):
+            cx.rated_contacts(cx.as_survey(answers, asked_at="day"), calls, rating="q")
+
+
 @pytest.mark.parametrize("days", [-1, None, "30", float("nan")])
 def test_days_before_an_answer_are_a_number(days):
     with pytest.raises(cx.DataProblem, match="within_days=.* must be a whole number, 0 or more"):

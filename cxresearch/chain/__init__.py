@@ -113,7 +113,7 @@ def opened(data, keys: dict, numbers: dict, *, confidence=0.95, once="", gaps=()
     checks = tuple(given.attrs.get("checks", ()))
     if weight:
         checks += (Check("weights", weight, "rows with a weight above zero count alike here", False, "info"),)
-        table = table[(given[weight] != 0).to_numpy()]
+        table = table[given[weight] != 0]
     table = table.dropna(subset=[role for role in names if role not in gaps]).reset_index(drop=True)
     first, *second = [role for role in keys if role in names][:2]
     twice = table[first][table.duplicated([first, *second])].tolist() if once else []
@@ -190,13 +190,14 @@ def unit_reliability(answers, *, item, unit, period=None, n=None, sd=None, confi
         table = table.loc[table.index.repeat(table["n"].astype(int))]
         place, spread = table.groupby(level=0).cumcount(), table["sd"] * np.sqrt((table["n"].astype(int) - 1) / 2)
         table["item"] += spread * ((place == 0).astype(int) - (place == 1))
-    fitted = one_way(table["item"], table["name"])
-    icc, sds = intraclass(table["item"], table["name"], confidence=confidence), np.sqrt([fitted.between, fitted.within])
-    found = {"unit": fitted.names, "estimate": fitted.reliability, "mean": fitted.means, "sd_within": sds[1]}
-    found, weak = pd.DataFrame(found | {"n": fitted.n}), int((fitted.reliability < NOISY).sum())
+    group, names = pd.factorize(table["name"])
+    fitted, icc = one_way(table["item"], group), intraclass(table["item"], group, confidence=confidence)
+    weak, within = int((fitted.reliability < NOISY).sum()), fitted.within**0.5
+    found = {"unit": names, "estimate": fitted.reliability, "mean": fitted.means, "sd_within": within}
+    found = pd.DataFrame(found | {"n": fitted.n})
     found = found.iloc[digits.descending(found["estimate"], found["unit"])].reset_index(drop=True)
     summary = ends("icc", *icc[:3]) | {"icc_mean": icc.average, "units": j, "n": len(table)}
-    summary |= {"sd_between": sds[0], "sd_within": sds[1]}
+    summary |= {"sd_between": fitted.between**0.5, "sd_within": within}
     summary |= {"method": "one-way REML; ICC with F interval", "established": icc.low > 0}
     return given.found(
         "unit_reliability", item, ", ".join(by), found, summary=summary, known=known | dict(size=icc.size, weak=weak),
@@ -337,8 +338,8 @@ def agent_consistency(
         table = table[~pd.Series(of).duplicated()]
     each = table.groupby("agent", observed=True)["person"].agg(["size", "nunique"])
     enough = each.index[(each["size"] >= min_ratings) & (each["nunique"] >= floor)]
-    have = dict(j=(j := len(enough)), all=len(each), least=min_ratings, floor=floor, needed=MIN_AGENTS)
-    say.refuse_if(j < MIN_AGENTS, "few_agents", **have)
+    have = dict(all=len(each), least=min_ratings, floor=floor, needed=MIN_AGENTS)
+    say.refuse_if((j := len(enough)) < MIN_AGENTS, "few_agents", j=j, **have)
     rated = table[table["agent"].isin(enough)]
     (agents, names), values = pd.factorize(rated["agent"]), rated["score"].to_numpy()
     plain = np.bincount(agents, values) / np.bincount(agents)
