@@ -17,7 +17,8 @@ _PUBLIC = {
     "errors": "DataProblem StudyProblem TooFewRespondents", "findings": "Finding asked readable save",
     "figures": "use_theme", "weighting": "rake", "study": "open_study", "survey": "as_survey as_table",
     "simulate": "simulate_company", "board": "explore", "runs.notebooks": "study_of answer",
-    "quality": "response_quality", "transactions": "behaviour link_revenue link_waves window_halves",
+    "quality": "response_quality",
+    "transactions": "behaviour link_revenue link_waves rated_contacts unit_panel window_halves",
     "metrics": "nps top_box mean_score effort compare_waves touchpoint_trend crosstab split_change plan_sample "
     "control_chart league_table restated_waves response_bias answer_spikes promoter_value",
     "segments": "segment_customers compare_segment_counts profile_segments compare_segments typing_tool "
@@ -29,8 +30,7 @@ _PUBLIC = {
     "simulate_improvement scale_reliability",
     "journey": "journey_coverage journey_paths moments_of_truth channel_consistency handoff_penalty repeat_contacts "
     "time_to_resolve",
-    "chain": "unit_panel unit_reliability service_profit_chain lead_lag_units agent_consistency funnel process_chart "
-    "rated_contacts rater_agreement",
+    "chain": "unit_reliability service_profit_chain lead_lag_units agent_consistency funnel process_chart rater_agreement",
     "claims": "loyalty_ratios stated_shares said_and_did weigh_myths published_claims",
     "voice": "tag_topics topic_impact tone_of_texts distinctive_words free_topics coding_sheet coding_agreement "
     "closed_loop",

@@ -8,8 +8,7 @@ import pytest
 from proofs import covered, draws, hits, seldom
 
 import cxresearch as cx
-from cxresearch.chain.agents import RUN_LENGTH, _signals, chance_limit
-from cxresearch.chain.units import product_interval
+from cxresearch.chain import RUN_LENGTH, _signals, chance_limit, product_interval
 
 RAIL = [(55, 53, 54), (26, 37, 32), (78, 91, 85), (92, 100, 96), (49, 51, 50), (80, 85, 83)]
 TARGETS = [(9, 2, 5, 8), (6, 1, 3, 2), (8, 4, 6, 8), (7, 1, 2, 6), (10, 5, 6, 9), (6, 2, 4, 7)]
@@ -91,7 +90,8 @@ def test_means_with_n_and_sd_tell_what_their_answers_tell():
 
 
 def test_the_indirect_part_of_preacher_and_hayes_2004():
-    found = product_interval(0.81857, 0.29902, 0.40389, 0.18081, n_boot=500_000, confidence=0.95, seed=1)
+    slopes = {"estimate": 0.81857, "std_error": 0.29902}, {"estimate": 0.40389, "std_error": 0.18081}
+    found = product_interval(*slopes, n_boot=500_000, confidence=0.95, seed=1)
     assert found == pytest.approx((0.0199, 0.7845), abs=0.006)
 
 
@@ -101,13 +101,13 @@ def test_funnel_limits_of_spiegelhalter_2005(n, low, high):
     assert found == pytest.approx([low, high], abs=6e-5)
 
 
-@pytest.mark.parametrize("rules, published", [("1", 370.4), ("12", 225.4), ("14", 152.7), ("1234", 91.75)])
+@pytest.mark.parametrize("rules, published", [((1,), 370.4), ((1, 2), 225.4), ((1, 4), 152.7), ((1, 2, 3, 4), 91.75)])
 @draws(200, 5_000)
 def test_run_lengths_of_champ_and_woodall_1987(draws, rules, published):
     assert RUN_LENGTH[rules] == pytest.approx(published, abs=0.05)
     rng, lengths = np.random.default_rng(5), []
     for _ in range(draws):
-        signal = np.flatnonzero(_signals(rng.standard_normal(2500), tuple(map(int, rules))) != "none")
+        signal = np.flatnonzero(_signals(rng.standard_normal(2500), rules) != "none")
         lengths.append(signal[0] + 1 if len(signal) else 2500)
     assert np.mean(lengths) == pytest.approx(published, abs=3 * published / np.sqrt(draws))
 
@@ -253,8 +253,10 @@ def test_columns_may_have_any_name_and_a_step_named_twice_is_one():
     made = panel(np.random.default_rng(5), ahead=0.8).rename(columns={"x": "mood", "y": "sales"})
     odd = made.assign(x=1.0, y="none", own=0, apart="a")
     asked = dict(unit="unit", period="period")
+    kept = made.assign(period=made["period"].astype("category"))  # one of which has no period before it
     alone, beside = (cx.lead_lag_units(t, cause="mood", outcome="sales", **asked) for t in (made, odd))
     pd.testing.assert_frame_equal(alone.tidy(), beside.tidy())
+    pd.testing.assert_frame_equal(cx.lead_lag_units(kept, cause="mood", outcome="sales", **asked).tidy(), alone.tidy())
     named = odd.rename(columns={"mood": "apart", "sales": "x", "apart": "mood", "x": "sales"})
     pd.testing.assert_frame_equal(cx.lead_lag_units(named, cause="apart", outcome="x", **asked).tidy(), alone.tidy())
     once, twice = (
@@ -280,6 +282,19 @@ def test_week_2_comes_before_week_10_in_chains_panels_and_charts():
     charts = [cx.process_chart(t, **asked).tidy() for t in (table, table.assign(t=[f"week {t}" for t in table["t"]]))]
     pd.testing.assert_frame_equal(*(chart.drop(columns="wave") for chart in charts))
     assert list(charts[1]["wave"][:3]) == ["week 1", "week 2", "week 3"]
+
+
+@pytest.mark.parametrize("name", ["mean", "std", "size", "n", "estimate", "wave", "group", "centre", "alarm"])
+def test_a_chart_s_columns_may_have_any_name(name):
+    table = pd.DataFrame({"t": np.repeat(np.arange(9), 20), "v": np.random.default_rng(1).normal(size=180)})
+    table, asked = table.assign(who=np.tile(list("ab"), 90)), dict(value="v", period="t", by="who")
+    plain = cx.process_chart(table, baseline=6, rules=1, **asked)
+    assert set(plain.tidy()["group"]) == {"a", "b"}
+    for role, column in asked.items():
+        other = cx.process_chart(table.rename(columns={column: name}), baseline=6, **asked | {role: name})
+        pd.testing.assert_frame_equal(other.tidy(), plain.tidy())
+    with pytest.raises(cx.DataProblem, match="no chart has two or more baseline periods"):
+        cx.process_chart(table, baseline=6, **asked | {"by": "t"})
 
 
 def test_a_link_of_few_units_makes_the_whole_chain_a_description():
@@ -312,6 +327,17 @@ def test_an_outlier_does_not_hide_itself_in_the_spread():
         "7 lies outside what its base and the common spread allow; 1 of 40 units do (Holm)."
     )
     assert (found.tidy()[["limit2_low", "limit3_low"]] >= 0).all(axis=None)
+
+
+@pytest.mark.parametrize("things", [1, 2, 3, 6, 7])
+@pytest.mark.parametrize("sds, times", [(3, 1), (2, 2), (1, 6), (0, 9)])
+def test_a_point_on_a_line_is_not_beyond_it_whatever_its_last_digit(sds, times, things):
+    """Counts of periods of so many things: their sd is the root of the mean count."""
+    for root in (2, 3, 4, 5):
+        counts = [root**2 - 1, root**2 + 1, root**2, *[root**2 + sds * root] * times, root**2]
+        table = pd.DataFrame({"t": np.repeat(np.arange(len(counts)), things), "v": np.repeat(counts, things) / things})
+        found = cx.process_chart(table, value="v", period="t", kind="rate", baseline=3, rules=(1, 2, 3, 4))
+        assert set(found.tidy()["alarm"]) == {"none"}
 
 
 def test_an_agent_who_drifts_is_found():
@@ -353,6 +379,9 @@ REFUSED = [
      "3 units and 3 rows do not tell x from what else y after is compared by: nothing is left to say how sure its slope is"),
     (cx.agent_consistency, RATED, AGENTS,
      "0 of 8 agents have 10 ratings or more from 1 persons or more; 5 are needed to say how much agents differ"),
+    *((function, table, options, f"{column} holds infinite values; make them missing") for function, table, options, column in (
+        (cx.lead_lag_units, ONE.assign(y=[1.0, np.inf]), ORDER, "y"), (cx.funnel, SHOPS.assign(n=np.inf), FUNNEL, "n"),
+        (cx.process_chart, RATED.assign(score=-np.inf), PROCESS, "score"))),
     (cx.agent_consistency, RATED.assign(score="good"), AGENTS,
      "score must hold numbers; row 0 and others hold text, such as 'good'"),
     (cx.funnel, SHOPS, FUNNEL, "share holds 0.1 to 1.2; a share lies from 0 to 1"),
@@ -360,6 +389,10 @@ REFUSED = [
     (cx.funnel, SHOPS[:3], FUNNEL, "3 units have a share and a base of 1 or more; a funnel needs five"),
     (cx.funnel, SHOPS, FUNNEL | {"kind": "mean"}, "kind='mean' needs sd=, the column of the standard deviation of a unit's answers"),
     (cx.process_chart, RATED, PROCESS | {"rules": (2,)}, "rules=(2,): choose among 1, 2, 3, 4, rule 1 always among them"),
+    *((cx.process_chart, RATED, PROCESS | {"rules": rules}, f"rules={rules!r}: choose among 1, 2, 3, 4, rule 1 always among them")
+      for rules in (None, 4, "14", ("1", "4"), (1, 5))),
+    *((cx.process_chart, RATED, PROCESS | {"baseline": b}, f"baseline={b!r} must be a whole number, 0 or more")
+      for b in (2.5, 4.0, "4", None, True)),
     (cx.process_chart, RATED, PROCESS | {"kind": "share"}, "score must be 0 or 1 in every row for kind='share'"),
     (cx.process_chart, RATED, PROCESS | {"kind": "individuals", "baseline": 1},
      "baseline=1: no chart has two or more baseline periods that vary and one after them"),
@@ -375,7 +408,10 @@ REFUSED = [
        f"lag={lag} must be a whole number of periods, from 0 to 7") for lag in (True, 1.0, 1.5, -1)),
     (cx.service_profit_chain, panel(np.random.default_rng(1)), CHAIN | {"steps": "xx"}, "steps=['x']: a chain has two steps or more"),
     (cx.unit_panel, STAFF, dict(answers=cx.as_survey(SAID.table.assign(q="good"), wave="wave"), items=["q"], answers_unit="shop"),
-     "q must hold numbers; row 0 and others hold text, such as 'good'"),
+     "q must hold numbers; row 0 and others hold none, such as 'good'"),
+    *((cx.unit_panel, STAFF, dict(answers=SAID, items=items, answers_unit="shop"),
+       f"items={items!r} must name columns of the answers, none of them called unit or period")
+      for items in ([], [None], None, ["unit"], ["q", "period"])),
     (cx.rated_contacts, pd.DataFrame({"contact": ["c1"], "q": 5}),
      dict(interactions=pd.DataFrame({"contact": ["c1", "c1"], "time": "2025-01-01", "agent": ["X", "Y"]}), rating="q"),
      "interactions: contact 'c1' stands twice; keep one row"),
@@ -444,3 +480,55 @@ def test_a_rating_is_joined_to_its_contact_or_to_the_last_before_it_and_this_is_
     assert dict(zip(undated["q"], undated["agent"])) == {5: "X", 6: "Z", 7: "X"} and undated["month"].isna().sum() == 1
     with pytest.raises(cx.DataProblem, match="no rating 'q' has a contact: neither by id nor within 30 days"):
         cx.rated_contacts(answers.assign(contact="none"), calls, rating="q")
+
+
+CALLS = pd.DataFrame({"customer": ["a", "a"], "agent": ["X", "Y"], "time": ["2025-01-01 09:00", "2025-01-20 09:00"]})
+
+
+@pytest.mark.parametrize("called, answered, agent", [
+    ([t + "+01:00" for t in CALLS["time"]], "2025-01-20T08:30Z", "Y"),  # half an hour after, by the same clock
+    (pd.to_datetime(CALLS["time"]).dt.tz_localize("Europe/Warsaw"), pd.Timestamp("2025-01-20 08:30", tz="UTC"), "Y"),
+    (pd.to_datetime(CALLS["time"]).dt.tz_localize("UTC"), pd.Timestamp("2025-01-20 09:30", tz="Europe/Warsaw"), "X"),
+    (["2025-01-01T09:00+01:00", "2025-06-20T09:00+02:00"], "2025-06-20T07:30Z", "Y"),  # winter and summer
+    (["2025-01-01", "2025-01-20 09:00:30"], "2025-01-20 10:00", "Y"),
+    (CALLS["time"].add("Z").astype(object).map(pd.Timestamp), "2025-01-20T09:30:00.5+01", "X"),
+    (["2025-01-20", "9999-12-31"], pd.Timestamp("2025-01-21").date(), "X"),
+    (pd.Series(["2025-01-01", None]).astype("category"), "2025-01-21", "X"),
+])  # fmt: skip
+def test_times_of_zones_are_compared_as_moments(called, answered, agent):
+    rated = cx.as_survey(pd.DataFrame({"customer": ["a"], "q": 5, "day": [answered]}), asked_at="day")
+    found = cx.rated_contacts(rated, CALLS.assign(time=called), rating="q", within_days=60).table
+    assert found["agent"].tolist() == [agent]
+
+
+@pytest.mark.parametrize("where, column, value, told", [
+    ("interactions", "time", "soon", "interactions: time must hold times; row 1 and others hold none, such as 'soon'"),
+    ("interactions", "time", 45678, "interactions: time must hold times; row 1 and others hold none, such as '45678'"),
+    ("interactions", "time", "20.01.2025", "interactions: time must hold times; row 1 and others hold none, such as '20.01.2025'"),
+    ("responses", "day", "soon", "responses: day must hold times; row 0 and others hold none, such as 'soon'"),
+    ("responses", "day", "2025-01-21T10:00Z", "some of day and time are of a time zone, others are not: which came first is not known"),
+])  # fmt: skip
+def test_times_that_cannot_be_read_or_compared_are_refused(where, column, value, told):
+    rated, calls = pd.DataFrame({"customer": ["a"], "q": 5, "day": ["2025-01-21"]}, dtype=object), CALLS.astype(object)
+    table = calls if where == "interactions" else rated
+    table.loc[len(table) - 1, column] = value
+    with pytest.raises(cx.DataProblem) as caught:
+        cx.rated_contacts(cx.as_survey(rated, asked_at="day"), calls, rating="q")
+    assert str(caught.value) == told
+    if where == "interactions":
+        with pytest.raises(cx.DataProblem, match="time must hold times"):
+            cx.rated_contacts(rated.assign(contact=1), calls.assign(contact=[1, 2]), rating="q")
+
+
+def test_contacts_or_ratings_that_nobody_made_are_no_contact_of_a_rating():
+    rated = pd.DataFrame({"customer": ["a", "b"], "q": [5, 6], "day": "2025-01-21"})
+    for calls, answers in ((CALLS.assign(customer=None), rated), (CALLS, rated.assign(q=None))):
+        with pytest.raises(cx.DataProblem, match="no rating 'q' has a contact|responses has no rows"):
+            cx.rated_contacts(cx.as_survey(answers, asked_at="day"), calls, rating="q")
+
+
+@pytest.mark.parametrize("days", [-1, None, "30", float("nan")])
+def test_days_before_an_answer_are_a_number(days):
+    with pytest.raises(cx.DataProblem, match="within_days=.* must be a whole number, 0 or more"):
+        cx.rated_contacts(cx.as_survey(pd.DataFrame({"customer": ["a"], "q": 5, "day": "2025-01-21"}), asked_at="day"),
+                          CALLS, rating="q", within_days=days)  # fmt: skip

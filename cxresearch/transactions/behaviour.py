@@ -25,29 +25,12 @@ DECIMALS = (6, 2, 0)  # that amounts are added in; fewer only where a customer's
 
 
 def behaviour(
-    transactions,
-    *,
-    customer: str | None = None,
-    time: str | None = None,
-    amount: str | None = None,
-    until,
-    window=None,
-    contacts=None,
-    contact_channel: str = "channel",
-    digital=(),
-    parts: tuple[str, ...] = PARTS,
-    months: int = 12,
-    basket: str | None = None,
-    category: str | None = None,
-    channel: str | None = None,
-    discount: str | None = None,
-    negative: str = "returns",
-    duplicates: str = "keep",
-    time_zone: str | None = None,
-    threads: int | None = None,
-    memory_limit: str | None = None,
-    scheduler: str | None = None,
-) -> Survey:
+    transactions, *, customer: str | None = None, time: str | None = None, amount: str | None = None, until, window=None,
+    contacts=None, contact_channel: str = "channel", digital=(), parts: tuple[str, ...] = PARTS, months: int = 12,
+    basket: str | None = None, category: str | None = None, channel: str | None = None, discount: str | None = None,
+    negative: str = "returns", duplicates: str = "keep", time_zone: str | None = None, threads: int | None = None,
+    memory_limit: str | None = None, scheduler: str | None = None,
+) -> Survey:  # fmt: skip
     """Return one row of behaviour per customer with a transaction in the window, ordered by customer.
 
     Pseudonyms of a study have no order of their own and keep that of the transactions.

@@ -23,19 +23,9 @@ EARLY, LATE = 0.05, 0.95  # of a wave's answers: a few stragglers do not shorten
 
 
 def link_revenue(
-    responses,
-    transactions,
-    *,
-    customer: str,
-    asked: str,
-    time: str,
-    amount: str,
-    before,
-    after,
-    time_zone: str | None = None,
-    threads: int | None = None,
-    memory_limit: str | None = None,
-) -> Survey:
+    responses, transactions, *, customer: str, asked: str, time: str, amount: str, before, after,
+    time_zone: str | None = None, threads: int | None = None, memory_limit: str | None = None,
+) -> Survey:  # fmt: skip
     """Return each response with its customer's revenue in the window before and in the window after the answer.
 
     Parameters
