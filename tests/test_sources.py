@@ -10,16 +10,20 @@ import time
 import tracemalloc
 import zipfile
 from contextlib import closing
+from pathlib import Path
 
 import duckdb
 import openpyxl
 import pandas as pd
 import pyreadstat
 import pytest
+import statsmodels
+from python_calamine import CalamineWorkbook
 
 from cxresearch.errors import StudyProblem
 from cxresearch.sources import Reading, expand, read_query, read_table
 from cxresearch.sources.text import utf8
+from cxresearch.sources.workbook import DIMENSIONS
 
 
 def write(path, content):
@@ -386,6 +390,39 @@ def test_a_cell_at_the_last_corner_of_a_sheet_is_refused_before_anything_is_read
         f"{name} spans 1,048,576 rows and 16,384 columns, far more than a file of {path.stat().st_size:,} bytes can fill; "
         "look for a cell far away from the table, and save the table alone"
     )
+
+
+def old_workbooks():
+    files = {path.name: path for path in Path(statsmodels.__file__).parent.rglob("*.xls") if path.is_file()}
+    return [files["macrodata.xls"], files["test_spec.xls"]]  # as Excel wrote them in 1995 and from 1997 on
+
+
+@pytest.mark.parametrize("source", old_workbooks(), ids=lambda path: path.name)
+def test_an_old_workbook_is_read_but_not_one_whose_sheet_goes_on_to_its_last_corner(tmp_path, source):
+    path = write(tmp_path / "a.xls", source.read_bytes())
+    sheet = CalamineWorkbook.from_path(path).sheet_names[-1]
+    assert (
+        len(read_table(path, reading=Reading(sheet=sheet)).frame)
+        == {"macrodata.xls": 251, "test_spec.xls": 5}[source.name]
+    )
+    content = bytearray(path.read_bytes())
+    *_, found = DIMENSIONS.finditer(content)
+    for group, last in {1: 65_535, 2: 65_535, 3: 256}.items():
+        start, end = found.span(group)
+        content[start:end] = last.to_bytes(end - start, "little") if start > 0 else b""
+    assert refused(write(path, bytes(content)), sheet=sheet).startswith(
+        "a.xls spans 65,535 rows and 256 columns, far more"
+    )
+
+
+def test_a_library_that_panics_is_a_file_that_cannot_be_read(tmp_path):
+    path = xlsb(tmp_path / "a.xlsb", far=False)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content.replace(b"rId1", b"rId9") if name.endswith(".rels") else content)
+    assert refused(path) == "a.xlsb cannot be read as Excel: no entry found for key"
 
 
 def test_a_workbook_that_unpacks_to_more_than_a_table_needs_is_refused(tmp_path):

@@ -75,11 +75,11 @@ def naming(path: Path, kind: str):
         if not path.stat().st_size:
             raise refusal("empty", file=path.name)
         yield
-    except StudyProblem:
+    except (StudyProblem, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except MemoryError:
         raise refusal("too_big", file=path.name) from None
-    except Exception as error:
+    except BaseException as error:  # the panic of a library in Rust is no Exception
         raise refusal("unreadable", file=path.name, kind=kind, why=first_line(error)) from error
 
 

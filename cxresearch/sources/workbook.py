@@ -23,6 +23,8 @@ NUMBER = re.compile(r"\s*[+-]?\d+(?:\.\d+)?\s*")
 ERRORS_SHOWN = 5
 # The head of a record of an .xlsb: its kind and its length, each going on while the high bit is set.
 RECORD = re.compile(rb"([\x80-\xff].|[\x00-\x7f])([\x80-\xff]{0,3}[\x00-\x7f])", re.S)
+# Of a sheet of an .xls, of two ages: the row and the column behind its last cell.
+DIMENSIONS = re.compile(rb"\x00\x02(?:\n\x00..(..)|\x0e\x00.{4}(.{4}))..(..)\x00\x00", re.S)
 FITTING = dict(least=4_000_000, per_byte=2)  # cells of a sheet
 MOST_UNPACKED = 80_000_000  # bytes; a larger workbook may unpack to thirty times its size
 WHOLE = {t: pd.Int64Dtype() for t in (pa.int8(), pa.int16(), pa.int32(), pa.int64())}
@@ -74,6 +76,9 @@ def _one_of(names: list[str], asked: str | None, kind: str, file: str) -> str:
 
 def open_book(path: Path):
     """Return a workbook of which no cell is read yet; its ``sheet_names`` are known."""
+    content, old = path.read_bytes(), path.suffix.lower() == ".xls"
+    for found in DIMENSIONS.findall(content) if old else ():
+        require_fitting_size(path, *(int.from_bytes(n, "little") for n in found if n), **FITTING)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
@@ -82,7 +87,7 @@ def open_book(path: Path):
             for span in _spans(archive):
                 require_fitting_size(path, *span, **FITTING)
     with contextlib.suppress(PasswordError):
-        if path.suffix.lower() == ".xls" or path.read_bytes()[:8] != LOCKED:
+        if old or not content.startswith(LOCKED):
             return CalamineWorkbook.from_path(path)
     raise refusal("password", file=path.name)
 
