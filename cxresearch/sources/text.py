@@ -186,7 +186,7 @@ def utf8(path: Path, reading: Reading) -> Utf8:
         if n := text.count("\ufffd") - raw.decode(named, "ignore").count("\ufffd"):
             notes.append(say("replaced", n=n))
         if n := len(re.findall(r"[\x80-\x9f]", text)):
-            shown = list(dict.fromkeys(re.findall(r"[\w\x80-\x9f]*[\x80-\x9f]\w*", text)))[:3]
+            shown = list(dict.fromkeys(re.findall(r"[\w\x80-\x9f]{0,30}[\x80-\x9f]\w{0,30}", text)))[:3]
             notes.append(say("control", n=n, encoding=named, words=", ".join(map(ascii, shown))))
         content = text.encode("utf-8", "surrogatepass")
     return Utf8(content, tuple(notes))
@@ -206,11 +206,8 @@ def read_text(path: Path, reading: Reading) -> Steps:
     over = SEP_LINE.match(text.content[:20].decode("utf-8", "replace"))
     separator = over[1] if over and separator == "," else separator
     n_over, n_header = bool(over), bool(over) + len(reading.header)
-    rows = list(
-        itertools.islice(
-            filter(None, csv.reader(text.lines(), delimiter=separator)), n_over, n_over + (len(reading.header) or 1)
-        )
-    )
+    filled = filter(None, csv.reader(text.lines(), delimiter=separator))
+    rows = list(itertools.islice(filled, n_over, n_over + (len(reading.header) or 1)))
     if not rows:
         raise refusal("empty", file=path.name)
     if any("\0" in cell for row in rows for cell in row):
@@ -246,20 +243,18 @@ def read_text(path: Path, reading: Reading) -> Steps:
 
 def _require_closed_quotes(text: Utf8, separator: str, file: str) -> None:
     """Refuse a cell over several lines behind whose closing quotation mark more is written: rows vanish in it."""
-    start, reader = 1, csv.reader(text.lines(), delimiter=separator, strict=True)
-    while True:
+    reader = csv.reader(text.lines(), delimiter=separator, strict=True)
+    row, start = [], 1
+    while row is not None:
         try:
-            if next(reader, None) is None:
-                return
+            row = next(reader, None)
         except csv.Error:
             if reader.line_num > start:
                 raise refusal("quotes", file=file, first=start, last=reader.line_num) from None
         start = reader.line_num + 1
 
 
-def _uneven_rows(
-    text: Utf8, separator: str, positions: list[int], widths: list[int], over: int, n_header: int, path: Path
-) -> tuple[pd.DataFrame, int]:
+def _uneven_rows(text, separator, positions, widths, over, n_header, path) -> tuple[pd.DataFrame, int]:
     """Return the same of rows of any width up to the header's, and how many below it are shorter: by blank cells only."""
     width = max(widths)
     rows = [row for row in csv.reader(text.lines(), delimiter=separator) if row or width == 1]
@@ -271,7 +266,8 @@ def _uneven_rows(
     short = [i for i, row in body if len(row) < width > 1]
     blank = [i for i, row in body if len(row) == width and not row[-1].strip()]
     # Excel leaves out the blank cells at the ends of rows by 16 rows.
-    lone = [i for i in short if len({*map(len, rows[i // 16 * 16 :][:16])}) > 1]
+    even = [len({*map(len, rows[first : first + 16])}) == 1 for first in range(0, len(rows), 16)]
+    lone = [i for i in short if not even[i // 16]]
     of = {"file": path.name, "width": width}
     if widths[0] < width and reach < width:
         raise refusal("wide header", **of, reach=reach)

@@ -20,7 +20,6 @@ LOCKED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # an encrypted .xlsx is wrapped in
 CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\br=[\"']([A-Z]{1,3})(\d{1,7})[\"']")
 ERROR = re.compile(rb"<(?:\w+:)?c\s(?=[^>]*?\bt=[\"']e)[^>]*?\br=[\"']([A-Z]+\d+)[^>]*>.*?<(?:\w+:)?v>([^<]*)<", re.S)
 NUMBER = re.compile(r"\s*[+-]?\d+(?:\.\d+)?\s*")
-ERRORS_SHOWN = 5
 # The head of a record of an .xlsb: its kind and its length, each going on while the high bit is set.
 RECORD = re.compile(rb"([\x80-\xff].|[\x00-\x7f])([\x80-\xff]{0,3}[\x00-\x7f])", re.S)
 # Of a sheet of an .xls, of two ages: the row and the column behind its last cell.
@@ -61,7 +60,7 @@ def cells(path: Path, sheet: str | None) -> tuple[list[list], tuple[str, ...]]:
         width = max((sum((c - 64) * 26**i for i, c in enumerate(reversed(name))) for name in columns), default=0)
         require_fitting_size(path, last, width, **FITTING)
         errors = [f"{what.decode()} in {at.decode()}" for at, what in ERROR.findall(content)]
-    notes = (say("errors", n=len(errors), cells=", ".join(errors[:ERRORS_SHOWN])),) * bool(errors)
+    notes = (say("errors", n=len(errors), cells=", ".join(errors[:5])),) * bool(errors)
     return book.get_sheet_by_name(sheet).to_python(), notes
 
 
