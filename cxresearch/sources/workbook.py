@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,7 +14,7 @@ from pyarrow import parquet
 from python_calamine import CalamineWorkbook, PasswordError
 
 from cxresearch.errors import nearest
-from cxresearch.sources.text import Meanings, RawTable, Reading, Steps, refusal, require_fitting_size, say, utf8
+from cxresearch.sources.text import Meanings, RawTable, Reading, refusal, require_fitting_size, say, utf8
 
 LOCKED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # an encrypted .xlsx is wrapped in an OLE file
 CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\br=[\"']([A-Z]{1,3})(\d{1,7})[\"']")
@@ -29,7 +29,7 @@ MOST_UNPACKED = 80_000_000  # bytes; a larger workbook may unpack to thirty time
 WHOLE = {t: pd.Int64Dtype() for t in (pa.int8(), pa.int16(), pa.int32(), pa.int64())}
 
 
-def read_excel(path: Path, reading: Reading) -> Steps:
+def read_excel(path: Path, reading: Reading) -> Generator:
     """Read the cells of one sheet; cells that hold errors are blank, and told."""
     rows, notes = cells(path, reading.sheet)
     n = len(reading.header)
@@ -115,7 +115,7 @@ def _spans(archive: zipfile.ZipFile) -> Iterator[tuple[int, int]]:
                 rows = last = width = 0
 
 
-def read_parquet(path: Path, reading: Reading) -> Steps:
+def read_parquet(path: Path, reading: Reading) -> Generator:
     file = parquet.ParquetFile(path)
     names = file.schema_arrow.names
     positions = yield [names], len(names)
@@ -135,7 +135,7 @@ def arrow_frame(table: pa.Table, name: str) -> pd.DataFrame:
     return table.cast(pa.schema(fields)).to_pandas(types_mapper=WHOLE.get)
 
 
-def read_spss(path: Path, reading: Reading) -> Steps:
+def read_spss(path: Path, reading: Reading) -> Generator:
     """Read the stored codes, user-missing ones too: only the codebook can tell skipped from not applicable."""
     import pyreadstat
 
@@ -157,7 +157,7 @@ def read_spss(path: Path, reading: Reading) -> Steps:
     yield RawTable(frame[names], meanings=Meanings(labels, codes, ranges))
 
 
-def read_json(path: Path, reading: Reading) -> Steps:
+def read_json(path: Path, reading: Reading) -> Generator:
     """Read records: a list of flat objects, alone or under one name, or one line an object."""
     text, names = utf8(path, reading), {}
     content = text.lines().read()
