@@ -256,7 +256,9 @@ def _uneven_rows(text, separator, positions, widths, over, n_header, path) -> tu
     require_fitting_size(path, len(rows), width)
     rows = list(itertools.dropwhile(lambda row: not row, rows))
     counts = np.fromiter(map(len, rows), int, len(rows))
-    reach = max(counts[n_header:], default=width)
+    of = {"file": path.name, "width": width}
+    if widths[0] < width and (reach := max(counts[n_header:], default=width)) < width:
+        raise refusal("wide header", **of, reach=reach)
     counts[:n_header] = width  # rows of the header may have any
     long = [i for i in np.flatnonzero(counts > width) if "".join(rows[i][width:]).strip()]
     short = np.flatnonzero((counts < width) & (width > 1))
@@ -264,9 +266,6 @@ def _uneven_rows(text, separator, positions, widths, over, n_header, path) -> tu
     # Excel leaves out the blank cells at the ends of rows by 16 rows.
     even = [len({*map(len, rows[first : first + 16])}) == 1 for first in range(0, len(rows), 16)]
     lone = [i for i in short if not even[i // 16]]
-    of = {"file": path.name, "width": width}
-    if widths[0] < width and reach < width:
-        raise refusal("wide header", **of, reach=reach)
     if long:
         n = f"{len(long)} row{'s do' if len(long) > 1 else ' does'}"
         raise refusal("long rows", **of, n=n, row=long[0] + 1, cells=len(rows[long[0]]))
@@ -275,8 +274,7 @@ def _uneven_rows(text, separator, positions, widths, over, n_header, path) -> tu
     if lone and (blank := next(full, None)) is not None:
         row = lone[0]
         raise refusal("lone rows", **of, n=len(lone), row=row + 1, cells=len(rows[row]), written=blank + 1)
-    del rows[:over]
     cells = {}
     for i, p in enumerate(positions):
-        cells[i] = pd.Series([row[p] if p < len(row) else "" for row in rows], dtype="str")
+        cells[i] = pd.Series([row[p] if p < len(row) else "" for row in rows[over:]], dtype="str")
     return pd.DataFrame(cells), len(short)
