@@ -10,16 +10,20 @@ import time
 import tracemalloc
 import zipfile
 from contextlib import closing
+from pathlib import Path
 
 import duckdb
 import openpyxl
 import pandas as pd
 import pyreadstat
 import pytest
+import statsmodels
+from python_calamine import CalamineWorkbook
 
 from cxresearch.errors import StudyProblem
 from cxresearch.sources import Reading, expand, read_query, read_table
 from cxresearch.sources.text import utf8
+from cxresearch.sources.workbook import DIMENSIONS
 
 
 def write(path, content):
@@ -242,10 +246,21 @@ def test_columns_of_one_name_are_told_apart_also_from_one_that_is_called_so(tmp_
     assert read_table(path, wanted=wanted).frame.to_dict("list") == {"Other#1": ["3"], "Other##2": ["4"]}
 
 
-def test_columns_that_all_have_one_name_are_told_apart_at_once(tmp_path):
-    path, start = write(tmp_path / "a.csv", 2 * ("x," * 15_000 + "y\n")), time.process_time()
-    assert list(read_table(path).frame.columns[[0, -2, -1]]) == ["x#1", "x#15000", "y"]
-    assert time.process_time() - start < 20  # each was once held against each, for minutes
+@pytest.mark.parametrize(("content", "told"), [
+    (2 * ("x," * 15_000 + "y\n"), ()),
+    ("id,x,note\n1,2,a\n" + "1,2\n" * 150_000, ("150000 rows end early: their last cells are blank",)),
+    ("id,x\n1,d\x82v\n2," + "a" * 100_000 + "\n", ("1 control characters (0x80-0x9F) read as latin-1, which text does not "
+     "hold, in 'd\\x82v'",)),
+], ids=["one name", "short rows", "a long word"])  # fmt: skip
+def test_a_small_file_takes_no_time_that_grows_with_the_square_of_its_size(tmp_path, content, told):
+    path, start = write(tmp_path / "a.csv", content.encode("latin-1")), time.process_time()
+    assert read_table(path, reading=Reading(encoding=("latin-1",))).notes == told
+    assert time.process_time() - start < 20  # minutes, once
+
+
+def test_columns_that_all_have_one_name_are_told_apart(tmp_path):
+    path = write(tmp_path / "a.csv", 2 * ("x," * 1_500 + "y\n"))
+    assert list(read_table(path).frame.columns[[0, -2, -1]]) == ["x#1", "x#1500", "y"]
 
 
 def test_a_header_that_stands_twice_is_refused_only_when_asked_for(tmp_path):
@@ -386,6 +401,39 @@ def test_a_cell_at_the_last_corner_of_a_sheet_is_refused_before_anything_is_read
         f"{name} spans 1,048,576 rows and 16,384 columns, far more than a file of {path.stat().st_size:,} bytes can fill; "
         "look for a cell far away from the table, and save the table alone"
     )
+
+
+def old_workbooks():
+    files = {path.name: path for path in Path(statsmodels.__file__).parent.rglob("*.xls") if path.is_file()}
+    return [files["macrodata.xls"], files["test_spec.xls"]]  # as Excel wrote them in 1995 and from 1997 on
+
+
+@pytest.mark.parametrize("source", old_workbooks(), ids=lambda path: path.name)
+def test_an_old_workbook_is_read_but_not_one_whose_sheet_goes_on_to_its_last_corner(tmp_path, source):
+    path = write(tmp_path / "a.xls", source.read_bytes())
+    sheet = CalamineWorkbook.from_path(path).sheet_names[-1]
+    assert (
+        len(read_table(path, reading=Reading(sheet=sheet)).frame)
+        == {"macrodata.xls": 251, "test_spec.xls": 5}[source.name]
+    )
+    content = bytearray(path.read_bytes())
+    *_, found = DIMENSIONS.finditer(content)
+    for group, last in {1: 65_535, 2: 65_535, 3: 256}.items():
+        start, end = found.span(group)
+        content[start:end] = last.to_bytes(end - start, "little") if start > 0 else b""
+    assert refused(write(path, bytes(content)), sheet=sheet).startswith(
+        "a.xls spans 65,535 rows and 256 columns, far more"
+    )
+
+
+def test_a_library_that_panics_is_a_file_that_cannot_be_read(tmp_path):
+    path = xlsb(tmp_path / "a.xlsb", far=False)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content.replace(b"rId1", b"rId9") if name.endswith(".rels") else content)
+    assert refused(path) == "a.xlsb cannot be read as Excel: no entry found for key"
 
 
 def test_a_workbook_that_unpacks_to_more_than_a_table_needs_is_refused(tmp_path):

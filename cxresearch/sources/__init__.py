@@ -4,17 +4,19 @@ Nothing is interpreted here: text stays text ("5", "NA", "007"), because only th
 """
 
 # ruff: noqa: F401, I001
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from cxresearch.sources.text import HEADERS, NO_OPTION, WHITESPACE, Meanings, RawTable, Reading, Steps
+from cxresearch.sources.text import HEADERS, NO_OPTION, WHITESPACE, Meanings, RawTable, Reading
 from cxresearch.sources.text import compose, naming, numbered, positions, read_text, refusal, separator_of
 from cxresearch.sources.workbook import read_excel, read_json, read_parquet, read_spss
 from cxresearch.sources.database import database_file, read_query, without_password
 
 GLOB = frozenset("*?[")
+# A reader yields the cells of each header row and the number of columns; sent the positions of the wanted ones, it
+# yields these as a `RawTable` under any names.
 READERS = (
     ("text", (".csv", ".tsv", ".txt"), read_text),
     ("Excel", (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"), read_excel),
@@ -51,7 +53,7 @@ def read_table(path: Path, *, wanted: Mapping[str, str] | None = None, reading: 
     return raw._replace(meanings=Meanings(*known))
 
 
-def reader_of(path: Path) -> tuple[str, Callable[[Path, Reading], Steps]]:
+def reader_of(path: Path) -> tuple[str, Callable[[Path, Reading], Generator]]:
     """Return what a file is by its ending (text, Excel, Parquet, SPSS or JSON), and what reads it."""
     for kind, endings, reader in READERS:
         if path.suffix.lower() in endings:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import csv as arrow
@@ -29,10 +30,6 @@ SEP_LINE = re.compile("\\A\ufeff?sep=(.)(?:\r\n?|\n)", re.I)  # what Excel write
 UTF8, BOM_UTF16 = ("utf-8", "utf-8-sig"), (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 LETTERS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))["letters"]
 csv.field_size_limit(BLOCK)
-
-# A reader yields the cells of each header row and the number of columns; sent the positions of the wanted ones, it
-# yields these as a `RawTable` under any names.
-Steps = Generator
 
 
 class Reading(NamedTuple):
@@ -75,11 +72,11 @@ def naming(path: Path, kind: str):
         if not path.stat().st_size:
             raise refusal("empty", file=path.name)
         yield
-    except StudyProblem:
+    except (StudyProblem, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except MemoryError:
         raise refusal("too_big", file=path.name) from None
-    except Exception as error:
+    except BaseException as error:  # the panic of a library in Rust is no Exception
         raise refusal("unreadable", file=path.name, kind=kind, why=first_line(error)) from error
 
 
@@ -186,7 +183,7 @@ def utf8(path: Path, reading: Reading) -> Utf8:
         if n := text.count("\ufffd") - raw.decode(named, "ignore").count("\ufffd"):
             notes.append(say("replaced", n=n))
         if n := len(re.findall(r"[\x80-\x9f]", text)):
-            shown = list(dict.fromkeys(re.findall(r"[\w\x80-\x9f]*[\x80-\x9f]\w*", text)))[:3]
+            shown = list(dict.fromkeys(re.findall(r"[\w\x80-\x9f]{0,30}[\x80-\x9f]\w{0,30}", text)))[:3]
             notes.append(say("control", n=n, encoding=named, words=", ".join(map(ascii, shown))))
         content = text.encode("utf-8", "surrogatepass")
     return Utf8(content, tuple(notes))
@@ -197,7 +194,7 @@ def separator_of(path: Path, declared: str) -> str:
     return "\t" if path.suffix.lower() == ".tsv" and declared == "," else declared
 
 
-def read_text(path: Path, reading: Reading) -> Steps:
+def read_text(path: Path, reading: Reading) -> Generator:
     """Read the cells as they are written; rows that end early are filled with blanks, and counted."""
     text, separator = utf8(path, reading), separator_of(path, reading.separator)
     if separator == WHITESPACE:  # one tab for each run of spaces and tabs; those at both ends of a line mean nothing
@@ -205,28 +202,23 @@ def read_text(path: Path, reading: Reading) -> Steps:
         text, separator = text._replace(content=b"".join(b"\t".join(line.split()) + b"\n" for line in lines)), "\t"
     over = SEP_LINE.match(text.content[:20].decode("utf-8", "replace"))
     separator = over[1] if over and separator == "," else separator
-    n_over, n_header = bool(over), bool(over) + len(reading.header)
-    rows = list(
-        itertools.islice(
-            filter(None, csv.reader(text.lines(), delimiter=separator)), n_over, n_over + (len(reading.header) or 1)
-        )
-    )
-    if not rows:
-        raise refusal("empty", file=path.name)
+    n_over, n_header = bool(over), len(reading.header)
+    filled = filter(None, csv.reader(text.lines(), delimiter=separator))
+    rows = list(itertools.islice(filled, n_over, n_over + (n_header or 1)))
+    if (n := len(rows)) < max(n_header, 1):
+        n = f"{n} row{'s' * (n != 1)}"
+        raise refusal("header rows" if rows else "empty", file=path.name, n=n, declared=n_header)
     if any("\0" in cell for row in rows for cell in row):
         raise refusal("zero bytes", file=path.name)
     other = max(";\t|,", key=rows[0][0].count)
     if len(rows[0]) == 1 and other in rows[0][0]:
         raise refusal("one column", file=path.name, header=rows[0][0][:60], separator=other)
-    if (n := len(rows)) < len(reading.header):
-        raise refusal("header rows", file=path.name, n=f"{n} row{'s' * (n != 1)}", declared=len(reading.header))
     # Names may end early, or go on where the row above them ended; a title may be wider than the table below it.
     widths = [len(row) for row, what in zip(rows, reading.header) if what != "ignore"] or [len(rows[0])]
     width, short = max(widths), 0
     require_fitting_size(path, 0, width)
-    positions = yield rows[: len(reading.header)], width
-    # The header is read as rows, since names may stand twice in it.
-    frame, types = None, {f"f{i}": pa.string() for i in range(width)}
+    positions = yield rows[:n_header], width
+    frame, types = None, {f"f{i}": pa.string() for i in range(width)}  # two columns may have one name in the header
     with suppress(pa.ArrowInvalid):  # rows of other widths
         if width > 1:  # in one column a blank line is a blank answer
             frame = arrow.read_csv(
@@ -238,50 +230,51 @@ def read_text(path: Path, reading: Reading) -> Steps:
     if frame is None or text.content.count(b"\n") > len(frame) + n_over:
         _require_closed_quotes(text, separator, path.name)
     if frame is None:
-        frame, short = _uneven_rows(text, separator, positions, widths, n_over, n_header, path)
+        frame, short = _uneven_rows(text, separator, positions, widths, n_over, n_over + n_header, path)
     # A row is numbered as in the file, where the first of one header row is number 2.
     frame.index += n_over - 1
-    yield RawTable(frame[n_header - n_over :], (*text.notes, *[say("short rows", n=short)] * bool(short)))
+    yield RawTable(frame[n_header:], (*text.notes, *[say("short rows", n=short)] * bool(short)))
 
 
 def _require_closed_quotes(text: Utf8, separator: str, file: str) -> None:
     """Refuse a cell over several lines behind whose closing quotation mark more is written: rows vanish in it."""
-    start, reader = 1, csv.reader(text.lines(), delimiter=separator, strict=True)
-    while True:
+    reader = csv.reader(text.lines(), delimiter=separator, strict=True)
+    row, start = [], 1
+    while row is not None:
         try:
-            if next(reader, None) is None:
-                return
+            row = next(reader, None)
         except csv.Error:
             if reader.line_num > start:
                 raise refusal("quotes", file=file, first=start, last=reader.line_num) from None
         start = reader.line_num + 1
 
 
-def _uneven_rows(
-    text: Utf8, separator: str, positions: list[int], widths: list[int], over: int, n_header: int, path: Path
-) -> tuple[pd.DataFrame, int]:
+def _uneven_rows(text, separator, positions, widths, over, n_header, path) -> tuple[pd.DataFrame, int]:
     """Return the same of rows of any width up to the header's, and how many below it are shorter: by blank cells only."""
     width = max(widths)
     rows = [row for row in csv.reader(text.lines(), delimiter=separator) if row or width == 1]
     require_fitting_size(path, len(rows), width)
     rows = list(itertools.dropwhile(lambda row: not row, rows))
-    body = list(enumerate(rows))[n_header:]
-    reach = max((len(row) for _, row in body), default=width)
-    long = [i for i, row in body if "".join(row[width:]).strip()]
-    short = [i for i, row in body if len(row) < width > 1]
-    blank = [i for i, row in body if len(row) == width and not row[-1].strip()]
-    # Excel leaves out the blank cells at the ends of rows by 16 rows.
-    lone = [i for i in short if len({*map(len, rows[i // 16 * 16 :][:16])}) > 1]
+    counts = np.fromiter(map(len, rows), int, len(rows))
     of = {"file": path.name, "width": width}
-    if widths[0] < width and reach < width:
+    if widths[0] < width and (reach := max(counts[n_header:], default=width)) < width:
         raise refusal("wide header", **of, reach=reach)
+    counts[:n_header] = width  # rows of the header may have any
+    long = [i for i in np.flatnonzero(counts > width) if "".join(rows[i][width:]).strip()]
+    short = np.flatnonzero((counts < width) & (width > 1))
+    full = (i for i in np.flatnonzero(counts == width) if i >= n_header and not rows[i][-1].strip())
+    # Excel leaves out the blank cells at the ends of rows by 16 rows.
+    even = [len({*map(len, rows[first : first + 16])}) == 1 for first in range(0, len(rows), 16)]
+    lone = [i for i in short if not even[i // 16]]
     if long:
         n = f"{len(long)} row{'s do' if len(long) > 1 else ' does'}"
         raise refusal("long rows", **of, n=n, row=long[0] + 1, cells=len(rows[long[0]]))
-    if short[-1:] == [len(rows) - 1] and text.content[-1:] not in b"\r\n":
+    if len(rows) - 1 in short[-1:] and text.content[-1:] not in b"\r\n":
         raise refusal("broken off", **of, row=len(rows), cells=len(rows[-1]))
-    if lone and blank:
-        place = {"row": lone[0] + 1, "cells": len(rows[lone[0]]), "written": blank[0] + 1}
-        raise refusal("lone rows", **of, n=len(lone), **place)
-    cells = {i: [row[p] if p < len(row) else "" for row in rows[over:]] for i, p in enumerate(positions)}
-    return pd.DataFrame(cells, dtype="str"), len(short)
+    if lone and (blank := next(full, None)) is not None:
+        row = lone[0]
+        raise refusal("lone rows", **of, n=len(lone), row=row + 1, cells=len(rows[row]), written=blank + 1)
+    cells = {}
+    for i, p in enumerate(positions):
+        cells[i] = pd.Series([row[p] if p < len(row) else "" for row in rows[over:]], dtype="str")
+    return pd.DataFrame(cells), len(short)

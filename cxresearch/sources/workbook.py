@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,21 +14,22 @@ from pyarrow import parquet
 from python_calamine import CalamineWorkbook, PasswordError
 
 from cxresearch.errors import nearest
-from cxresearch.sources.text import Meanings, RawTable, Reading, Steps, refusal, require_fitting_size, say, utf8
+from cxresearch.sources.text import Meanings, RawTable, Reading, refusal, require_fitting_size, say, utf8
 
 LOCKED = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # an encrypted .xlsx is wrapped in an OLE file
 CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\br=[\"']([A-Z]{1,3})(\d{1,7})[\"']")
 ERROR = re.compile(rb"<(?:\w+:)?c\s(?=[^>]*?\bt=[\"']e)[^>]*?\br=[\"']([A-Z]+\d+)[^>]*>.*?<(?:\w+:)?v>([^<]*)<", re.S)
 NUMBER = re.compile(r"\s*[+-]?\d+(?:\.\d+)?\s*")
-ERRORS_SHOWN = 5
 # The head of a record of an .xlsb: its kind and its length, each going on while the high bit is set.
 RECORD = re.compile(rb"([\x80-\xff].|[\x00-\x7f])([\x80-\xff]{0,3}[\x00-\x7f])", re.S)
+# Of a sheet of an .xls, of two ages: the row and the column behind its last cell.
+DIMENSIONS = re.compile(rb"\x00\x02(?:\n\x00..(..)|\x0e\x00.{4}(.{4}))..(..)\x00\x00", re.S)
 FITTING = dict(least=4_000_000, per_byte=2)  # cells of a sheet
 MOST_UNPACKED = 80_000_000  # bytes; a larger workbook may unpack to thirty times its size
 WHOLE = {t: pd.Int64Dtype() for t in (pa.int8(), pa.int16(), pa.int32(), pa.int64())}
 
 
-def read_excel(path: Path, reading: Reading) -> Steps:
+def read_excel(path: Path, reading: Reading) -> Generator:
     """Read the cells of one sheet; cells that hold errors are blank, and told."""
     rows, notes = cells(path, reading.sheet)
     n = len(reading.header)
@@ -59,7 +60,7 @@ def cells(path: Path, sheet: str | None) -> tuple[list[list], tuple[str, ...]]:
         width = max((sum((c - 64) * 26**i for i, c in enumerate(reversed(name))) for name in columns), default=0)
         require_fitting_size(path, last, width, **FITTING)
         errors = [f"{what.decode()} in {at.decode()}" for at, what in ERROR.findall(content)]
-    notes = (say("errors", n=len(errors), cells=", ".join(errors[:ERRORS_SHOWN])),) * bool(errors)
+    notes = (say("errors", n=len(errors), cells=", ".join(errors[:5])),) * bool(errors)
     return book.get_sheet_by_name(sheet).to_python(), notes
 
 
@@ -74,6 +75,9 @@ def _one_of(names: list[str], asked: str | None, kind: str, file: str) -> str:
 
 def open_book(path: Path):
     """Return a workbook of which no cell is read yet; its ``sheet_names`` are known."""
+    content, old = path.read_bytes(), path.suffix.lower() == ".xls"
+    for found in DIMENSIONS.findall(content) if old else ():
+        require_fitting_size(path, *(int.from_bytes(n, "little") for n in found if n), **FITTING)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
@@ -82,7 +86,7 @@ def open_book(path: Path):
             for span in _spans(archive):
                 require_fitting_size(path, *span, **FITTING)
     with contextlib.suppress(PasswordError):
-        if path.suffix.lower() == ".xls" or path.read_bytes()[:8] != LOCKED:
+        if old or not content.startswith(LOCKED):
             return CalamineWorkbook.from_path(path)
     raise refusal("password", file=path.name)
 
@@ -111,7 +115,7 @@ def _spans(archive: zipfile.ZipFile) -> Iterator[tuple[int, int]]:
                 rows = last = width = 0
 
 
-def read_parquet(path: Path, reading: Reading) -> Steps:
+def read_parquet(path: Path, reading: Reading) -> Generator:
     file = parquet.ParquetFile(path)
     names = file.schema_arrow.names
     positions = yield [names], len(names)
@@ -131,7 +135,7 @@ def arrow_frame(table: pa.Table, name: str) -> pd.DataFrame:
     return table.cast(pa.schema(fields)).to_pandas(types_mapper=WHOLE.get)
 
 
-def read_spss(path: Path, reading: Reading) -> Steps:
+def read_spss(path: Path, reading: Reading) -> Generator:
     """Read the stored codes, user-missing ones too: only the codebook can tell skipped from not applicable."""
     import pyreadstat
 
@@ -153,7 +157,7 @@ def read_spss(path: Path, reading: Reading) -> Steps:
     yield RawTable(frame[names], meanings=Meanings(labels, codes, ranges))
 
 
-def read_json(path: Path, reading: Reading) -> Steps:
+def read_json(path: Path, reading: Reading) -> Generator:
     """Read records: a list of flat objects, alone or under one name, or one line an object."""
     text, names = utf8(path, reading), {}
     content = text.lines().read()
