@@ -269,6 +269,15 @@ def test_a_code_of_one_question_in_two_waves_has_one_meaning(tmp_path):
         assert check_study(tmp_path / "study.yml")["problems"] == []
 
 
+def test_a_code_above_a_scale_of_five_is_asked_of_once(tmp_path):
+    rows = "".join(f"{k},{11 if k % 30 == 0 else k % 5 + 1},{k % 10 + 1},{k % 10 + 1},{k % 10 + 1}\n" for k in range(90))
+    (tmp_path / "a.csv").write_text(f"id,queue rating,staff rating,price rating,range rating\n{rows}")
+    new_study([tmp_path / "a.csv"], out=tmp_path / "study.yml")
+    text = (tmp_path / "study.yml").read_text()
+    assert "queue_rating: {column: queue rating, scale: [1, 5], not_applicable: [11], confirmed: false}" in text
+    assert check_study(tmp_path / "study.yml")["problems"] == []
+
+
 def test_a_file_may_be_named_as_a_table(tmp_path, capsys):
     (tmp_path / "a.csv").write_text(
         "account,opened,score\n" + "".join(f"A{k},2024-01-{k % 28 + 1:02d},{k % 5 + 1}\n" for k in range(40))

@@ -42,9 +42,8 @@ class Doubt(NamedTuple):
 MEANT = {"1-11 stand for 0-10": {"values": SHIFTED}, "11 stands for 0": {"values": ELEVEN_AS_0}}
 BLANK = {"11 is a blank": {"missing": [11.0], "confirmed": True}}
 ELEVEN = Doubt("1 to 11", say("eleven"), MEANT | BLANK, likely=False, codes=(11.0,))
-FROM_ZERO = {"from 0 to 10": {"scale": [0, 10], "role": ["nps"]}}
-AS_STORED = {"from 1 to 10: no net promoter score is defined": {}}
-FROM_ONE = Doubt("scale of recommend", say("no zero"), AS_STORED | FROM_ZERO)
+FROM = {"from 1 to 10: no net promoter score is defined": {}, "from 0 to 10": {"scale": [0, 10], "role": ["nps"]}}
+FROM_ONE = Doubt("scale of recommend", say("no zero"), FROM)
 NO_ROLE = {"no role": {"role": None}}
 
 
@@ -280,7 +279,8 @@ def _rating(c: Column) -> tuple:
     guess.say(*told, **given)
     above, n = {v: n for v, n in rating.answers.items() if v > 5}, sum(rating.answers.values())
     if high == 10 and above and (sum(above.values()) < 0.1 * n or (c.beside and c.beside[1] == 5)):
-        lower = {"1 to 5, and the others are left out": {"scale": [low, 5], "missing": sorted(above)}}
+        own = [v for v in sorted(above) if v <= high]  # a code beyond is a doubt of its own
+        lower = {"1 to 5, and the others are left out": {"scale": [low, 5]} | ({"missing": own} if own else {})}
         said = f"only {sum(above.values())} of {n} values lie above 5: two scales may be mixed in this column"
         guess.say(Doubt("mixed scales", said, lower | {f"one scale, {low:g} to {high:g}": {}}))
     if words:

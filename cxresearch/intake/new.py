@@ -83,8 +83,7 @@ def new_study(
     refuse_if(not out.parent.is_dir(), "no folder", folder=str(out.parent), name=out.name)
     named: dict[Path, str | None] = {}
     for kind, file in [*((None, file) for file in files), *kinds]:
-        known = {"kind": kind, "near": nearest(kind, RULES), "known": ", ".join(RULES)}
-        refuse_if(kind not in (None, *RULES), "no table", **known)
+        refuse_if(kind not in (None, *RULES), "no table", kind=kind, near=nearest(kind, RULES), known=", ".join(RULES))
         found = expand(Path(file))
         refuse_if(not found, "no file", file=str(file))
         named |= dict.fromkeys(found, kind)
@@ -163,8 +162,9 @@ def _where_asked(items: list[Guess], waves: dict[str, pd.DataFrame]) -> None:
             item.column |= twin.column
             said = f"{' and '.join(item.column.values())} are taken for the same question in different waves"
             item.doubts.append(Doubt("same question", said))
-            known = {(doubt.topic, doubt.codes) for doubt in item.doubts}
-            item.doubts += [doubt for doubt in twin.doubts if (doubt.topic, doubt.codes) not in known]
+            known = {(doubt.topic, doubt.codes): [*doubt.answers] for doubt in item.doubts}
+            alike = (d for d in twin.doubts if known.get((d.topic, d.codes), [*d.answers]) == [*d.answers])
+            item.doubts += [doubt for doubt in alike if doubt not in item.doubts]
             for key in GONE.values():
                 if both := dict.fromkeys([*item.given.get(key, ()), *twin.given.get(key, ())]):
                     item.given[key] = list(both)
