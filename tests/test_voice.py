@@ -107,6 +107,23 @@ LATIN = {  # letters that Russian in Latin ones has, too
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("said", [
+    "Zhang zhu", "Zhang", "Khan Zhou", "Zhou Zhang and Zhu", "Zhang Zhu Zhou", "Guangzhou, Zhengzhou, Zhongshan", "Sikh zhu", "Akhmed Zhanna",
+])  # fmt: skip
+def test_two_foreign_words_and_chinese_names_are_no_russian(said):
+    for one in (said, said.upper(), said.lower()):
+        found = read(one)
+        assert LANGUAGES[found.code[0]] != "ru" and not any(re.search("[а-яё]", word) for word in found.words), one
+    assert LANGUAGES[read("Zhang zhu").code[0]] == "undecided"
+
+
+@pytest.mark.parametrize("said", [
+    "ne khochu", "Spasibo, ochen' dolgo", "Dostavka khoroshaya, prodavtsy vezhlivyye", "khochu pokhvalit' etot bank",
+])  # fmt: skip
+def test_short_russian_in_latin_letters_is_told_by_one_of_its_words_or_in_three(said):
+    assert LANGUAGES[read(said).code[0]] == "ru"
+
+
 @pytest.mark.parametrize("language", LATIN)
 def test_russian_in_latin_letters_is_read_as_russian_and_nothing_else_is(language):
     for said in LATIN[language]:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from cxresearch.errors import DataProblem, require_columns
+from cxresearch.errors import DataProblem, composed, require_columns
 from cxresearch.findings import words as words_of
 from cxresearch.privacy import redact
 from cxresearch.survey import Survey, as_survey
@@ -245,7 +245,7 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     survey = as_survey(responses)
     say.refuse_if(text is None, "no_column")
     require_columns(survey.table, text, language, where="responses")
-    clean = redact(_plain(survey.table[text])).texts
+    clean = redact(survey.table[text].map(composed, na_action="ignore").astype("str")).texts
     said = clean.notna() & (clean != "") & (survey.weights(asked=False) != 0)
     texts = clean.where(said, None).to_numpy(dtype=object)
     say.refuse_if(not said.any(), "no_text", text=text, n=len(texts))
@@ -274,15 +274,9 @@ def require_texts(count: int, least: int, who: str, what: str = "texts that say 
     say.refuse_if(count < least, "few_texts", who=who, least=least, what=what, n=count)
 
 
-def _plain(values: pd.Series) -> pd.Series:
-    """Return texts in composed letters, without signs of no width and blanks around."""
-    texts = values.map(lambda value: unicodedata.normalize("NFC", str(value)), na_action="ignore").astype("str")
-    return texts.str.replace("[\u200b-\u200f\u2060\ufeff]", "", regex=True).str.strip()
-
-
 def _declared(column: pd.Series) -> np.ndarray:
     """Return the language of each row as a column says it."""
-    values = _plain(column).str.lower()
+    values = column.map(composed, na_action="ignore").astype("str").str.lower()
     found = values.str.replace(r"[-_].*", "", regex=True).replace(shipped()[1]["names"]).fillna(LANGUAGES[3])
     strange = ~found.isin(LANGUAGES).to_numpy()
     said = ", ".join(map(repr, sorted(values[strange].unique())[:3]))
@@ -296,8 +290,10 @@ def _in_own_letters(texts: pa.Array, declared: np.ndarray | None) -> pa.Array:
     words, runs, others = (latin[key].replace(", ", "|") for key in ("words", "runs", "others"))
     signs = pc.count_substring_regex(texts, rf"(?i)\b(?:{words})\b|{runs}").fill_null(0).to_numpy()
     at = np.flatnonzero((signs > 1) & (True if declared is None else declared >= 2))
-    against = pc.count_substring_regex(texts.take(pa.array(at)), rf"(?i)\b(?:{others})\b|[ąćęłńóśźż]").to_numpy()
-    russian = np.isin(np.arange(len(texts)), at[signs[at] > 3 * against + 1])
+    may_be, apart = texts.take(pa.array(at)), rf"(?i)\b(?:{others})\b|[ąćęłńóśźż]"
+    against = pc.count_substring_regex(may_be, apart).to_numpy()
+    told = pc.match_substring_regex(may_be, rf"(?i)\b(?:{words})\b|\S\s+\S+\s+\S").to_numpy(zero_copy_only=False)
+    russian = np.isin(np.arange(len(texts)), at[told & (signs[at] > 3 * against + 1)])
     said = (re.sub("(?<=[aeou])y(?![aeou])", "й", text.lower()) for text in texts.filter(pa.array(russian)).to_pylist())
     own = [re.sub("|".join(latin["letters"]), lambda letters: latin["letters"][letters[0]], text) for text in said]
     return pc.replace_with_mask(texts, pa.array(russian), pa.array(own, pa.string()))
