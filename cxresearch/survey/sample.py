@@ -219,7 +219,7 @@ def draw_counts(m: int, size: int, n_boot: int, rng) -> Iterator[tuple[int, np.n
 
 def distinct(cell, code, k) -> np.ndarray:
     """Return how many distinct codes each of k cells holds."""
-    most = int(code.max()) + 1
+    most = int(code.max(initial=-1)) + 1
     pairs = pd.unique(cell.astype(np.int64) * most + code)
     return np.bincount(pairs // most, minlength=k)
 
