@@ -255,11 +255,6 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     return found
 
 
-def require_texts(count: int, least: int, who: str, what: str = "texts that say something") -> None:
-    """Refuse to say anything of fewer than `least`."""
-    say.refuse_if(count < least, "few_texts", who=who, least=least, what=what, n=count)
-
-
 def _declared(column: pd.Series) -> np.ndarray:
     """Return the language of each row as a column says it."""
     values = column.map(composed, na_action="ignore").astype("str").str.lower()

@@ -15,7 +15,7 @@ from cxresearch.inference.pooling import krippendorff_alpha
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.survey import as_survey, as_table
 from cxresearch.survey.sample import distinct
-from cxresearch.voice.texts import LANGUAGES, Texts, read_texts, require_texts, say
+from cxresearch.voice.texts import LANGUAGES, Texts, read_texts, say
 
 TONES = {"negative": ("complaint", PALETTE[1]), "neutral": ("mention", QUIET), "positive": ("praise", PALETTE[0])}
 STEPS = {"rows": "", "with a text": "no text"}
@@ -68,10 +68,8 @@ class Topics(Finding):
 
 
 def tag_topics(responses, *, text: str, taxonomy=None, language=None, by=None, wave=False, confidence=0.95) -> Topics:
-    """Return what free texts speak of: ``estimate``, the share (0-1) of those that say something with each topic (Wilson, on
-    the effective base), and with it in a clause of each tone.
-
-    Tables are ``patterns`` (words matched), ``languages``, ``texts`` (the waterfall), ``changes``; see also ``quotes()``.
+    """Return the share of texts that say something with each topic (Wilson, on the effective base), and with it in a clause
+    of each tone; tables of the ``patterns`` matched, ``languages``, ``texts`` (the waterfall), ``changes``; ``quotes()``.
 
     Parameters
     ----------
@@ -250,15 +248,12 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
 
 
 def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2, 9), min_rows=200, seed) -> Finding:
-    """Return topics of the texts that the taxonomy leaves over, if the same ones come out of half of the texts; else "no
-    stable topics".
-
-    Topics are non-negative factors of TF-IDF on stems (Lee & Seung 1999), ``estimate`` the share of those texts (Wilson);
-    stable where, over 20 half samples, the ten heaviest words of matched topics overlap by .6 (Jaccard; ``come_again``).
+    """Return topics of the texts that the taxonomy leaves over: non-negative factors of TF-IDF on stems (Lee & Seung 1999),
+    if the ten heaviest words of each overlap by .6 (Jaccard) over 20 half samples; else "no stable topics".
 
     Parameters
     ----------
-    responses, text, taxonomy, language : as in `tag_topics`; seed : of the half samples
+    responses, text, taxonomy, language : as in `tag_topics`
     counts, min_rows : numbers of topics that are tried, the largest stable one is taken; texts that must be left over
 
     Examples
@@ -279,7 +274,7 @@ def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2
 
     read = read_texts(responses, text, language=language, taxonomy=taxonomy)
     left = read.says & ~read.mentioned().any(axis=1)
-    require_texts(n := int(left.sum()), min_rows, "free_topics")
+    say.refuse_if((n := int(left.sum())) < min_rows, "few_texts", who="free_topics", least=min_rows, n=n)
     said, stemmers = read.telling(left), {code: snowballstemmer.stemmer(name) for code, name in STEMMERS.items()}
     said = said[said["word"].str.len() > 2]
     forms = said[["word", "language"]].drop_duplicates()
@@ -319,10 +314,8 @@ def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2
 def topic_impact(
     responses, *, score: str, text: str, taxonomy=None, language=None, n_boot=1000, confidence=0.95, seed
 ) -> Finding:
-    """Return what complaints and praise of each topic go with: contribution to the score, and at equal other topics.
-
-    ``estimate`` is n_t (m_t - m) / (N - n_t), the mean less the mean without t; ``at_equal_topics`` is by least squares on
-    all of them and log words. Established, as an association, where both exclude 0 with one sign and 30 texts have t.
+    """Return what complaints and praise of each topic t go with: n_t (m_t - m) / (N - n_t), the mean score less that without
+    t, and by least squares on all of them and log words; established where both exclude 0 with one sign, an association.
 
     Parameters
     ----------
@@ -338,7 +331,7 @@ def topic_impact(
     read = read_texts(responses, text, language=language, taxonomy=taxonomy)
     survey, (points, unit, *_) = read.survey, scored(read.survey, score)
     inside = read.says & np.isfinite(points)
-    require_texts(inside.sum(), LEAST, "topic_impact")
+    say.refuse_if(inside.sum() < LEAST, "few_texts", who="topic_impact", least=LEAST, n=inside.sum())
     sample = survey.sample(inside, what=survey.label(text))
     value, who, wordy = points[sample.rows], read.who[sample.rows], np.log(np.maximum(read.length[sample.rows], 1))
     say.refuse_if(np.ptp(value) == 0, "no_spread", score=score)
@@ -425,10 +418,8 @@ def area_under_curve(score, positive) -> tuple[float, float]:
 def tone_of_texts(
     responses, *, text: str, score: str, language=None, folds=5, confidence=0.95, min_rows=200, seed
 ) -> Finding:
-    """Return whether the tone of texts agrees with the scores of their writers, learnt from other writers' scores.
-
-    Rows are fifths of the texts by tone: ``reads_as`` beside ``estimate``, the share of satisfied writers; ``glance()`` has
-    the area under the curve, that of the word lists and kappa, ``disagreement`` satisfied writers of texts that read badly.
+    """Return whether the tone of texts agrees with the scores of their writers, learnt from other writers' scores: area under
+    the curve (Hanley & McNeil 1982), kappa, satisfied writers by fifths of the tone, and in texts that read badly.
 
     Parameters
     ----------
@@ -441,25 +432,23 @@ def tone_of_texts(
     >>> print(cx.tone_of_texts(study.responses, text="comment", score="recommend", seed=1))
     The tone of the texts agrees with Would recommend us: area under the curve ...
     """
+    from sklearn import linear_model, metrics, model_selection, pipeline
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import cohen_kappa_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
 
     read = read_texts(responses, text, language=language)
     survey, (*_, high, kinds) = read.survey, scored(read.survey, score)
     rows = np.flatnonzero(read.says & np.isfinite(high))
-    require_texts(len(rows), min_rows, "tone_of_texts")
+    say.refuse_if(len(rows) < min_rows, "few_texts", who="tone_of_texts", least=min_rows, n=len(rows))
     happy = high[rows] == 1
-    require_texts(10 * min(happy.sum(), (~happy).sum()), min_rows, f"tone_of_texts, ten times the rarer of {kinds},")
+    tenfold = 10 * min(happy.sum(), (~happy).sum())
+    say.refuse_if(tenfold < min_rows, "few_kinds", kinds=kinds, least=min_rows, n=tenfold)
     letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=2, sublinear_tf=True)
-    model = make_pipeline(letters, LogisticRegression(C=10, max_iter=1000))
-    how = dict(cv=StratifiedKFold(folds, shuffle=True, random_state=seed), method="predict_proba")
+    model = pipeline.make_pipeline(letters, linear_model.LogisticRegression(C=10, max_iter=1000))
+    how = dict(cv=model_selection.StratifiedKFold(folds, shuffle=True, random_state=seed), method="predict_proba")
     chance = np.full(len(happy), happy.mean())
     for at in (np.flatnonzero(read.code[rows] == code) for code in range(4)):  # one model a language
         if min(happy[at].sum(), (~happy[at]).sum()) >= folds:
-            chance[at] = cross_val_predict(model, read.texts[rows[at]], happy[at], **how)[:, 1]
+            chance[at] = model_selection.cross_val_predict(model, read.texts[rows[at]], happy[at], **how)[:, 1]
     area, error = area_under_curve(chance, happy)
     part, _, tones = read.parts
     plain = area_under_curve(read.counted(np.sign(tones[part]))[rows], happy)[0]
@@ -475,7 +464,7 @@ def tone_of_texts(
     counts = [number(f.sum(), 0) if shown else "too few to show" for f, shown in zip(apart.values(), seen)]
     known = {"score": survey.label(score), **dict(zip(apart, counts))}
     summary = {"n": len(rows), "method": "logistic regression on letters, out of fold", "established": stays}
-    summary |= {"kappa": cohen_kappa_score(chance >= cut, happy), **ends("auc", area, low, min(top, 1))}
+    summary |= {"kappa": metrics.cohen_kappa_score(chance >= cut, happy), **ends("auc", area, low, min(top, 1))}
     tells = "tone tells satisfied writers from others", number(area, 2), "above 0.5 by its interval", stays, "stops"
     checks = Check(*tells), Check("kinds of writers", kinds, "for information", True, "info")
     drawn = {"scale": 100, "names": [f"reads as satisfied: {percent(p)}" for p in table["reads_as"]]}
@@ -544,13 +533,12 @@ def closed_loop(
     responses, *, score, asked, followed_up, until=None, next_score=None, person=None, target_days=7, confidence=0.95
 ) -> Finding:
     """Return the share of dissatisfied customers followed up within `target_days` (Kaplan-Meier), and whether their next
-    score is higher than that of others with the same first score; a naive gain is none, low scores rise by themselves.
+    score is higher than that of others with the same first score: low scores rise by themselves.
 
     Parameters
     ----------
     responses, score, confidence : as in `topic_impact`; detractors (0-6) or the lower half of the scale are dissatisfied
-    asked, followed_up, until : columns of dates, of the answer and of the follow-up (blank: none; before the answer:
-        refused); date until which follow-ups are recorded, by default the last of either column
+    asked, followed_up, until : columns, dates of answer and follow-up (blank: none); the end of records, or the last date
     next_score, person : columns; without the first, the next answer of the same person (the survey's respondent)
 
     Examples
@@ -571,7 +559,7 @@ def closed_loop(
     early = done < start.normalize()
     say.refuse_if(early.any(), "too_early", followed_up=followed_up, asked=asked, n=early.sum(), row=np.argmax(early))
     low, seen = (scored(survey, score)[2] == 0) & (start <= end), done <= end
-    require_texts(low.sum(), SEEN, "closed_loop", "dissatisfied answers with a date")
+    say.refuse_if(low.sum() < SEEN, "few_dated", least=SEEN, n=low.sum())
     sample = survey.sample(low, what="dissatisfied customers")
     days = np.maximum((done.where(seen, end) - start).total_seconds().to_numpy() / 86_400, 0)[sample.rows]
     design = dict(weights=sample.weights, covariance=sample.covariance_of, df=sample.df[0], confidence=confidence)
