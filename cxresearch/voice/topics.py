@@ -570,12 +570,11 @@ def closed_loop(
     rows = [{"term": "followed up", **ends("estimate", *at.iloc[1:4]), "n": len(sample)}]
     who = np.arange(len(table)) if who is None else who[: len(table)]
     last = np.sort(pd.Series(days).groupby(who[sample.rows]).max())  # of each person
-    answer = pd.to_numeric(table[score], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    numbers = table[[score, next_score or score]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    answer, later = numbers.T
     if next_score is None:
         order = start.argsort(kind="stable")
         later = pd.Series(answer[order], order).groupby(who[order]).shift(-1).sort_index().to_numpy()
-    else:
-        later = pd.to_numeric(table[next_score], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     known = low & np.isfinite(later)
     both = [(known & group)[sample.rows] for group in (seen, ~seen)]
     fewer, few = int(min(map(np.sum, both))), min(len(set(who[sample.rows[group]])) for group in both)
