@@ -114,7 +114,7 @@ STANDING = {  # room -> lines that it still has
     "metrics": 2_476, "loyalty": 2_690, "segments": 1_846, "transactions": 1_138,  # within a tenth of their budgets
     "privacy": 1_098, "sources": 665, "study": 1_870, "intake": 1_320, "running": 3_960,  # not all rebuilt yet
     # built whole, to be brought down: documents of seven and more functions each, refusals, sentences of every verdict
-    "chain": 591, "claims": 458, "journey": 986, "programme": 1_126, "voice": 975,
+    "chain": 591, "claims": 458, "journey": 986, "programme": 1_126, "voice": 905,
 }  # fmt: skip
 GROUND = {"errors", "digits", "findings", "figures", "survey", "weighting", "quality", "progress", "__init__"}
 RUNNING = {"runs", "cli", "forget", "board", "__main__"}

@@ -12,8 +12,8 @@ from proofs import seldom
 import cxresearch as cx
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.findings import RUN_FOLDER
-from cxresearch.voice.impact import area_under_curve, contribution, log_odds
 from cxresearch.voice.texts import LANGUAGES, read_texts
+from cxresearch.voice.topics import area_under_curve, contribution, log_odds
 
 
 def read(*texts, **options):
@@ -105,6 +105,23 @@ LATIN = {  # letters that Russian in Latin ones has, too
         "prodavtsy vezhlivyye, tol'ko tsena ne raduyet",
     ],
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("said", [
+    "Zhang zhu", "Zhang", "Khan Zhou", "Zhou Zhang and Zhu", "Zhang Zhu Zhou", "Guangzhou, Zhengzhou, Zhongshan", "Sikh zhu", "Akhmed Zhanna",
+])  # fmt: skip
+def test_two_foreign_words_and_chinese_names_are_no_russian(said):
+    for one in (said, said.upper(), said.lower()):
+        found = read(one)
+        assert LANGUAGES[found.code[0]] != "ru" and not any(re.search("[а-яё]", word) for word in found.words), one
+    assert LANGUAGES[read("Zhang zhu").code[0]] == "undecided"
+
+
+@pytest.mark.parametrize("said", [
+    "ne khochu", "Spasibo, ochen' dolgo", "Dostavka khoroshaya, prodavtsy vezhlivyye", "khochu pokhvalit' etot bank",
+])  # fmt: skip
+def test_short_russian_in_latin_letters_is_told_by_one_of_its_words_or_in_three(said):
+    assert LANGUAGES[read(said).code[0]] == "ru"
 
 
 @pytest.mark.parametrize("language", LATIN)
@@ -268,6 +285,37 @@ def planted(n: int, seed: int, effect: float) -> pd.DataFrame:
     praise = rng.random(n) < 0.5
     said = np.where(praise, np.char.add(said.astype(str), " The staff were friendly."), said.astype(str))
     return pd.DataFrame({"said": said, "score": 5 + praise - effect * late + rng.normal(size=n)})
+
+
+def test_free_topics_of_one_seed_are_the_same_each_time():
+    said = pd.read_csv(Path(__file__).with_name("clauses.csv"))["said"].sample(300, random_state=1).tolist()
+    said += ["My garden gnome collection keeps growing", "The neighbours admire gnomes", "It all went as it should today"] * 40
+    options = dict(text="said", taxonomy={"own": {"en": ["deliver*"]}}, counts=[4], min_rows=100, seed=1)
+    found = [cx.free_topics(pd.DataFrame({"said": said}), **options) for _ in range(4)]
+    assert len({f.glance()["come_again"].item() for f in found}) == 1
+
+
+def test_free_topics_where_no_word_is_said_often_enough_are_not_stable():
+    said = ["the parcel", *(f"word{a}{b}x another{b}{a}y third{a}z{b}" for a in "abcdefghijklmnop" for b in "abcdefghijklm")]
+    table = cx.as_survey(pd.DataFrame({"said": said}), min_base=250)
+    found = cx.free_topics(table, text="said", taxonomy={"own": {"en": ["parcel"]}}, seed=1)
+    assert found.established is False and "No stable topics" in found.sentence()
+
+
+def test_a_figure_says_it_where_no_topic_may_be_shown():
+    said = ["The delivery was late.", "Nice friendly staff here.", "The prices are terrible."] * 4
+    found = cx.tag_topics(cx.as_survey(pd.DataFrame({"said": said}), min_base=10), text="said")
+    assert "No topic has a base" in found.sentence() and found.plot().texts
+
+
+@pytest.mark.parametrize("zone", [("Europe/Warsaw", None), (None, "Europe/Warsaw"), ("Europe/Warsaw", "Europe/London")])
+@pytest.mark.parametrize("until", [None, "2025-04-01", pd.Timestamp("2025-04-01", tz="Europe/Warsaw")])
+def test_dates_of_answers_follow_ups_and_the_end_meet_in_time_zones_or_by_the_clock(zone, until):
+    table = follow_ups(400, 5, 0.0)
+    zoned = table.assign(**{c: table[c].dt.tz_localize(z) for c, z in zip(("asked", "done"), zone) if z})
+    dates = dict(score="score", asked="asked", followed_up="done", next_score="next", until=until)
+    found = cx.closed_loop(cx.as_survey(zoned, scales={"score": (0, 10)}), **dates).tidy().set_index("term")
+    assert 0 < found.at["followed up", "estimate"] < 1
 
 
 def test_a_planted_complaint_is_found_and_named():

@@ -213,7 +213,7 @@ def distinct(cell, code, k) -> np.ndarray:
     """Return how many distinct codes each of k cells holds; its rows, where there is no code."""
     if code is None:
         return np.bincount(cell, minlength=k)
-    most = int(code.max()) + 1
+    most = int(code.max(initial=-1)) + 1
     pairs = pd.unique(cell.astype(np.int64) * most + code)
     return np.bincount(pairs // most, minlength=k)
 

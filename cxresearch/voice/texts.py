@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from cxresearch.errors import DataProblem, require_columns
+from cxresearch.errors import DataProblem, composed, require_columns
 from cxresearch.findings import words as words_of
 from cxresearch.privacy import redact
 from cxresearch.survey import Survey, as_survey
@@ -35,7 +35,7 @@ NO_WORDS = r"\[[\p{L}\p{N}_ -]+\]|<[^<>]{1,200}>|&#?\w+;"  # what stands for wha
 APART = 4  # how far a word may stand from the one before ``*``
 SHORT, LONG = 2, 5  # words: no more say nothing without a topic; so many are not the same in two texts by chance
 SIGNS = {"negative": -1, "neutral": 0, "positive": 1}  # of a part's tone
-SKIPPED, STOP, COMMA, TURN, JOIN, NEGATOR, REPORT = range(2, 9)  # kinds of words beside praise 1, complaint -1, none 0
+NEGATOR, REPORT, SKIPPED, STOP, COMMA, TURN, JOIN = range(2, 9)  # kinds of words beside praise 1, complaint -1, none 0
 KINDS = dict(functions=SKIPPED, intensifiers=SKIPPED, joins=JOIN, turns=TURN, reports=REPORT, negators=NEGATOR)
 KINDS |= dict(praise=1, complaint=-1, neutral=0)
 
@@ -93,36 +93,25 @@ class Texts:
 
     survey: Survey
     taxonomy: Mapping[str, Mapping]
+    labels: Mapping[str, str]  # words for the survey's items and for topics
     texts: np.ndarray  # (N,) redacted, None where there is none
+    who: np.ndarray  # (N,) whom each is of: the floor counts persons
     code: np.ndarray  # (N,) which of `LANGUAGES`
     row: np.ndarray  # (m,) text of each token
     word: np.ndarray  # (m,) position in `words`
     words: list[str]  # (v,) distinct tokens, folded, in order
 
     given = cached_property(lambda self: pd.notna(self.texts))
+    spelled = cached_property(lambda self: np.array([w[0].isalnum() for w in self.words], dtype=bool)[self.word])
     length = cached_property(lambda self: self.counted(self.spelled).astype(int))  # words of each text
-    spelled = cached_property(lambda self: np.array([w[:1].isalnum() for w in self.words] or [True])[self.word])
     _first = cached_property(lambda self: np.diff(self.row, prepend=-1) > 0)  # token of its text
     _run = cached_property(lambda self: np.cumsum(self._first | ~self.spelled))  # of words without a mark, by token
-    part = cached_property(lambda self: self._pieces((STOP, COMMA), (TURN, JOIN)))  # of each token, through all texts
-    _new = cached_property(lambda self: np.diff(self.part, prepend=-1) > 0)  # token of its part
-    clause = cached_property(lambda self: self._pieces((STOP,), (TURN,))[self._new])  # of each part
-
-    @cached_property
-    def who(self) -> np.ndarray:
-        """Whom each text is of, (N,): the floor counts persons."""
-        persons = self.survey.every[1]
-        return np.arange(len(self.texts)) if persons is None else persons[: len(self.texts)]
+    _order = cached_property(lambda self: np.argsort(self.word, kind="stable"))  # tokens by word, and where each begins
+    _start = cached_property(lambda self: np.searchsorted(self.word[self._order], np.arange(len(self.words) + 1)))
 
     def counted(self, values) -> np.ndarray:
         """Return the sums of values of tokens (m,) by text, (N,)."""
         return np.bincount(self.row, values, minlength=len(self.texts))
-
-    @cached_property
-    def _order(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return tokens by word, and where those of each word begin, (v + 1,)."""
-        order = np.argsort(self.word, kind="stable")
-        return order, np.searchsorted(self.word[order], np.arange(len(self.words) + 1))
 
     def span(self, part: str) -> tuple[int, int]:
         """Return which of the words a word of a pattern matches: from, and up to."""
@@ -135,8 +124,7 @@ class Texts:
         (low, high), *rest = spans = [self.span(part) for part in parts]
         if any(low == high for low, high in spans):
             return np.empty(0, dtype=np.int64)
-        order, start = self._order
-        found = last = order[start[low] : start[high]]
+        found = last = self._order[self._start[low] : self._start[high]]
         for part, (low, high) in zip(parts[1:], rest):
             near = np.minimum(last[:, None] + 1 + np.arange(APART if part[0] == "~" else 1), len(self.word) - 1)
             fits = (self._run[near] == self._run[last][:, None]) & (near > last[:, None])
@@ -159,55 +147,51 @@ class Texts:
                     found[at + step] = SKIPPED if step else kind
         return found
 
-    def _pieces(self, after, before) -> np.ndarray:
-        ended = np.isin(np.append(0, self.kind)[:-1], after)
-        return np.cumsum(self._first | ended | np.isin(self.kind, before)) - 1
-
-    def _of_clause(self, values) -> np.ndarray:
-        return np.bincount(self.clause, values)[self.clause]
-
     @cached_property
-    def tone(self) -> np.ndarray:
-        """Tone of each part, (p,): above zero is praise; a negator turns the next two words that count, alone it complains,
-        unless a report follows (*I did not order*)."""
-        counts = np.flatnonzero(~np.isin(self.kind, (SKIPPED, STOP, COMMA, JOIN, TURN)))
-        kind, part = self.kind[counts], self.part[counts]
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Part of each token, (m,); clause and tone of each part, (p,): above zero is praise; a negator turns the next two
+        words that count, alone it complains, unless a report follows (*I did not order*)."""
+        before = np.append(0, self.kind)[:-1]
+        opens = self._first | (before == STOP) | (self.kind == TURN)
+        part = np.cumsum(opens | (before == COMMA) | (self.kind == JOIN)) - 1
+        clause = np.cumsum(opens)[np.diff(part, prepend=-1) > 0] - 1
+        kind, place = self.kind[self.kind < SKIPPED], part[self.kind < SKIPPED]
         tone, negator = np.where(abs(kind) == 1, kind, 0), kind == NEGATOR
         turned, idle = np.zeros(len(kind), dtype=bool), negator.copy()
         for step in (1, 2):
-            near = negator[:-step] & (part[step:] == part[:-step])
+            near = negator[:-step] & (place[step:] == place[:-step])
             turned[step:] |= near
             idle[:-step] &= ~(near & ((tone[step:] != 0) | (kind[step:] == REPORT)))
-        tone = np.where(idle, -1, np.where(turned, -tone, tone))
-        own = np.bincount(part, tone, minlength=len(self.clause))
-        return np.where(own != 0, own, self._of_clause(own))
+        own = np.bincount(place, np.where(idle, -1, np.where(turned, -tone, tone)), minlength=len(clause))
+        return part, clause, np.where(own != 0, own, np.bincount(clause, own)[clause])
 
     @cached_property
     def hits(self) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and the topics that they speak of, (h,) each: weak ones where nothing else does (docs/methods.md, Voice)."""
-        found, weak = np.zeros((2, len(self.word), len(self.taxonomy)), dtype=bool)
-        for k, entry in enumerate(self.taxonomy.values()):
+        (part, clause, tone), k = self.parts, len(self.taxonomy)
+        found, weak = held = np.zeros((2, len(self.word), k), dtype=bool)
+        for topic, entry in enumerate(self.taxonomy.values()):
             for key in KEYS[1:-1]:
-                held = weak if key.endswith("_weak") else found
                 for pattern in entry[key]:
-                    held[self.at(pattern, key[:2]), k] = True
+                    held[int(key.endswith("_weak")), self.at(pattern, key[:2]), topic] = True
             for pattern in entry["not"]:
-                at = (self.at(pattern)[:, None] + np.arange(pattern.count(" ") + 1)).ravel()
-                found[at[at < len(found)], k] = weak[at[at < len(found)], k] = False
-        (at, topic), k = np.nonzero(found), len(self.taxonomy)
-        said = np.bincount(self.part[at] * k + topic, minlength=k * len(self.clause)).reshape(-1, k)
-        found[at, topic] = 2 * said[self.part[at], topic] > said.max(axis=1)[self.part[at]]
+                at = self.at(pattern)[:, None] + np.arange(pattern.count(" ") + 1)
+                held[:, np.minimum(at, len(self.word) - 1), topic] = False
+        at, topic = np.nonzero(found)
+        said = np.bincount(part[at] * k + topic, minlength=k * len(clause)).reshape(-1, k)
+        found[at, topic] = 2 * said[part[at], topic] > said.max(axis=1)[part[at]]
         told = said.any(axis=1)
-        told |= (self._of_clause(told) > 0) & (self._of_clause(np.where(told, self.tone, 0)) * self.tone >= 0)
-        at = np.flatnonzero(weak.any(axis=1) & ~told[self.part])
-        _, first, place = np.unique(self.part[at], return_index=True, return_inverse=True)
+        whole, toned = (np.bincount(clause, values)[clause] for values in (told, np.where(told, tone, 0)))
+        told |= (whole > 0) & (toned * tone >= 0)
+        at = np.flatnonzero(weak.any(axis=1) & ~told[part])
+        _, first, place = np.unique(part[at], return_index=True, return_inverse=True)
         found[at] |= weak[at] & weak[at[first]][place]
         return np.nonzero(found)
 
     def mentioned(self, tone: str = "any") -> np.ndarray:
         """Return which texts have each topic, (N, K): at all, or in a part that praises, complains, or does neither."""
-        at, topic = self.hits
-        fits = np.sign(self.tone[self.part[at]]) == SIGNS[tone] if tone in SIGNS else slice(None)
+        (at, topic), (part, _, tones) = self.hits, self.parts
+        fits = np.sign(tones[part[at]]) == SIGNS[tone] if tone in SIGNS else slice(None)
         found = np.zeros((len(self.texts), len(self.taxonomy)), dtype=bool)
         found[self.row[at[fits]], topic[fits]] = True
         return found
@@ -225,19 +209,17 @@ class Texts:
         """How often each text of five words or more stands that stands in several rows, by text."""
         return pd.Series(self.texts)[self.length >= LONG].value_counts().loc[lambda counts: counts > 1]
 
-    @property
-    def labels(self) -> dict[str, str]:
-        """Words for the survey's items and for topics."""
-        return {**self.survey.labels, **{t: entry["label"] for t, entry in self.taxonomy.items()}, "other": "Other"}
+    def table_of(self, at) -> pd.DataFrame:
+        """Return word, text, language and person of tokens."""
+        row, words = self.row[at], np.array(self.words, dtype=object)
+        said = {"word": words[self.word[at]], "row": row, "language": np.array(LANGUAGES)[self.code[row]]}
+        return pd.DataFrame(said | {"who": self.who[row]})
 
-    def table_of(self, at: np.ndarray) -> pd.DataFrame:
-        """Return one row per word of some texts, (N,) bool: ``row, word, language, who``, without function words."""
+    def telling(self, texts: np.ndarray) -> pd.DataFrame:
+        """Return the table of the words of some texts, (N,) bool, without function words."""
         ordinary = {w for code in LANGUAGES[:3] for w in shipped()[1][code]["functions"]}
         telling = np.array([w not in ordinary for w in self.words], dtype=bool)
-        kept = self.spelled & telling[self.word] & at[self.row]
-        row, words = self.row[kept], np.array(self.words, dtype=object)[self.word[kept]]
-        said = {"row": row, "word": words, "language": np.array(LANGUAGES)[self.code[row]], "who": self.who[row]}
-        return pd.DataFrame(said)
+        return self.table_of(self.spelled & telling[self.word] & texts[self.row])
 
 
 def read_texts(responses, text: str, *, language: str | None = None, taxonomy=None) -> Texts:
@@ -245,9 +227,9 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     survey = as_survey(responses)
     say.refuse_if(text is None, "no_column")
     require_columns(survey.table, text, language, where="responses")
-    clean = redact(_plain(survey.table[text])).texts
+    clean = redact(survey.table[text].map(composed, na_action="ignore").astype("str")).texts
     said = clean.notna() & (clean != "") & (survey.weights(asked=False) != 0)
-    texts = clean.where(said, None).to_numpy(dtype=object)
+    texts, persons = clean.where(said, None).to_numpy(dtype=object), survey.every[1]
     say.refuse_if(not said.any(), "no_text", text=text, n=len(texts))
     declared = None if language is None else _declared(survey.table[language])
     plain = _in_own_letters(pc.replace_substring_regex(pa.array(texts, pa.string()), NO_WORDS, " "), declared)
@@ -258,9 +240,13 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     ends = np.cumsum([0, *map(len, tokens)], dtype=np.int32)
     tokens = pa.ListArray.from_arrays(ends, place).take(distinct.indices)
     row = pc.list_parent_indices(pieces).take(pc.list_parent_indices(tokens)).to_numpy()
-    topics, code = shipped()[0] if taxonomy is None else read_taxonomy(taxonomy), np.full(len(texts), 3)
-    found = Texts(survey, topics, texts, code, row, pc.list_flatten(tokens).to_numpy(), words.tolist())
-    code[:] = _told(found, plain) if declared is None else declared
+    topics = shipped()[0] if taxonomy is None else read_taxonomy(taxonomy)
+    labels = {**survey.labels, **{topic: entry["label"] for topic, entry in topics.items()}, "other": "Other"}
+    who = np.arange(len(texts)) if persons is None else persons[: len(texts)]
+    code = np.full(len(texts), 3) if declared is None else declared
+    found = Texts(survey, topics, labels, texts, who, code, row, pc.list_flatten(tokens).to_numpy(), words.tolist())
+    if declared is None:
+        code[:] = _told(found, plain)
     for k, (topic, entry) in enumerate([] if taxonomy is None else topics.items()):
         for pattern in chain.from_iterable(entry[key] for key in KEYS[1:-1]):
             share = len(found.at(pattern)) / max(int(found.length.sum()), 1)
@@ -269,20 +255,9 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     return found
 
 
-def require_texts(count: int, least: int, who: str, what: str = "texts that say something") -> None:
-    """Refuse to say anything of fewer than `least`."""
-    say.refuse_if(count < least, "few_texts", who=who, least=least, what=what, n=count)
-
-
-def _plain(values: pd.Series) -> pd.Series:
-    """Return texts in composed letters, without signs of no width and blanks around."""
-    texts = values.map(lambda value: unicodedata.normalize("NFC", str(value)), na_action="ignore").astype("str")
-    return texts.str.replace("[\u200b-\u200f\u2060\ufeff]", "", regex=True).str.strip()
-
-
 def _declared(column: pd.Series) -> np.ndarray:
     """Return the language of each row as a column says it."""
-    values = _plain(column).str.lower()
+    values = column.map(composed, na_action="ignore").astype("str").str.lower()
     found = values.str.replace(r"[-_].*", "", regex=True).replace(shipped()[1]["names"]).fillna(LANGUAGES[3])
     strange = ~found.isin(LANGUAGES).to_numpy()
     said = ", ".join(map(repr, sorted(values[strange].unique())[:3]))
@@ -296,11 +271,13 @@ def _in_own_letters(texts: pa.Array, declared: np.ndarray | None) -> pa.Array:
     words, runs, others = (latin[key].replace(", ", "|") for key in ("words", "runs", "others"))
     signs = pc.count_substring_regex(texts, rf"(?i)\b(?:{words})\b|{runs}").fill_null(0).to_numpy()
     at = np.flatnonzero((signs > 1) & (True if declared is None else declared >= 2))
-    against = pc.count_substring_regex(texts.take(pa.array(at)), rf"(?i)\b(?:{others})\b|[ąćęłńóśźż]").to_numpy()
-    russian = np.isin(np.arange(len(texts)), at[signs[at] > 3 * against + 1])
-    said = (re.sub("(?<=[aeou])y(?![aeou])", "й", text.lower()) for text in texts.filter(pa.array(russian)).to_pylist())
+    near, enough = texts.take(pa.array(at)), rf"(?i)\b(?:{words})\b|\S\s+\S+\s+\S"  # one of the words, or three of any
+    against = pc.count_substring_regex(near, rf"(?i)\b(?:{others})\b|[ąćęłńóśźż]").to_numpy()
+    told = pc.match_substring_regex(near, enough).to_numpy(zero_copy_only=False) & (signs[at] > 3 * against + 1)
+    russian = pa.array(np.isin(np.arange(len(texts)), at[told]))
+    said = (re.sub("(?<=[aeou])y(?![aeou])", "й", text.lower()) for text in texts.filter(russian).to_pylist())
     own = [re.sub("|".join(latin["letters"]), lambda letters: latin["letters"][letters[0]], text) for text in said]
-    return pc.replace_with_mask(texts, pa.array(russian), pa.array(own, pa.string()))
+    return pc.replace_with_mask(texts, russian, pa.array(own, pa.string()))
 
 
 def _told(texts: Texts, plain: pa.Array) -> np.ndarray:
