@@ -398,6 +398,12 @@ def test_a_step_in_a_series_coincides_and_with_a_comparison_is_a_change_against_
     assert beside.tidy()["std_error"].iloc[0] < alone.tidy()["std_error"].iloc[0] / 2
 
 
+@pytest.mark.parametrize("season, waves", [(2, 1), (3, 2), (4, 3), (12, 4)])
+def test_waves_of_a_short_season_are_each_one_column(season, waves):
+    X = segments(48, 24, season)
+    assert X.shape[1] == np.linalg.matrix_rank(X) == 4 + waves
+
+
 COSTS = dict(period="month", kind="kind", amount="spent", roles={"ads": "acquisition"}, n_boot=200, seed=1)
 
 

@@ -105,8 +105,8 @@ def ar1_fit(X, y):
 
 def segments(n: int, start: int, season: int | None) -> np.ndarray:
     """Return level, slope, change of level and of slope from `start` on, and two waves of the season, (n, k)."""
-    t = np.arange(n)
-    turns = [f(2 * np.pi * h * t / season) for h in (1, 2) for f in (np.sin, np.cos)] if season else []
+    t, half = np.arange(n), (season or 0) / 2  # a wave of two periods has no sine, none is shorter
+    turns = [f(np.pi * h * t / half) for h in (1, 2) for f in (np.sin, np.cos) if h < half or h == half and f is np.cos]
     return np.column_stack([np.ones(n), t, t >= start, (t - start) * (t >= start), *turns])
 
 
