@@ -512,6 +512,9 @@ REFUSED = {
     "short series": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=4), "4 periods before 4 and 16 after; a line needs at least 8"),
     "season": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=10, season=12), "season=12 needs two years, 24 periods; there are 20"),
     "a gap": (lambda: cx.interrupted_series(pd.DataFrame({"month": pd.date_range("2020-01-01", periods=40, freq="MS").delete(9), "wait": 1.0}), outcome="wait", period="month", since="2022-01-01"), "a period is missing before 2020-11-01"),
+    "a short line": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=2, min_points=1), "2 periods before 2 and 18 after; a line needs at least 4"),
+    "nobody treated": (lambda: cx.difference_in_differences(SHOPS, treated=[], **ASKED, min_units=0), "0 units .* at least 2 of each"),
+    "roles of nothing": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "at")}, **(COSTS | {"roles": None})), "costs need roles=.*found none"),
     "series outside": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=99), "lies outside the data"),
 }  # fmt: skip
 

@@ -133,9 +133,9 @@ def interrupted_series(
     """
     require_share("confidence", confidence)
     source, name, cells, _ = read_panel(series, outcome, None, period, [comparison] if comparison else [], every)
-    start, n = start_in(cells, since), len(cells)
-    sides = dict(before=start, after=n - start, since=since, least=min_points)
-    say.refuse_if(min(start, n - start) < min_points, "short_series", **sides)
+    start, n, least = start_in(cells, since), len(cells), max(min_points, 4)  # two lines and waves leave something
+    sides = dict(before=start, after=n - start, since=since, least=least)
+    say.refuse_if(min(start, n - start) < least, "short_series", **sides)
     say.refuse_if(season and n < 2 * season, "short_season", season=season, needed=2 * (season or 0), n=n)
     at, labels = cells["period"], cells["period"].astype(str).str[:10]
     if not isinstance(at[0], str):
@@ -148,7 +148,7 @@ def interrupted_series(
     rows = np.array(t_interval(fit.params, fit.bse, df, confidence))[:, at]
     table = pd.DataFrame({"term": ["level", "slope"], "estimate": rows[0], "std_error": fit.bse[at]})
     table = table.assign(conf_low=rows[1], conf_high=rows[2], p_value=rows[3], n=n)
-    before, dates = season if season and start >= 2 * season else None, range(min_points, start - min_points + 1)
+    before, dates = season if season and start >= 2 * season else None, range(least, start - least + 1)
     placebo = [ar1_fit(segments(start, date, before), y[:start])[0].tvalues[2] for date in dates]
     as_large = int(np.sum(np.abs(placebo) >= abs(fit.tvalues[2])))
     p, hidden = rows[3, 0], cells["n"] < getattr(series, "min_base", 1)
@@ -255,7 +255,7 @@ def difference_in_differences(
     Y, W = (cells.pivot(index="unit", columns="t", values=c).to_numpy(dtype=float) for c in ("y", "weight"))
     runs, whole = np.isfinite(starts), np.isfinite(Y if staggered else changes(Y, W, [start])).all(axis=1)
     sides = dict(treated=int((whole & runs).sum()), control=int((whole & ~runs).sum()))
-    say.refuse_if(min(sides.values()) < min_units, "lacking_units", **sides, least=min_units, unit=unit)
+    say.refuse_if(min(sides.values()) < (least := max(min_units, 2)), "lacking_units", **sides, least=least, unit=unit)
     cells, lost = cells[cells["unit"].isin(cells["unit"].unique()[whole])], int((~whole).sum())
     periods = np.unique(cells["t"])  # of those that stay
     cells = cells.assign(t=np.searchsorted(periods, cells["t"]))

@@ -320,7 +320,7 @@ def cost_ratios(
     Cost per contact is 18.33 EUR ...
     """
     require_share("confidence", confidence)
-    events, rows, roles = as_table(costs), [], {str(kind): role for kind, role in roles.items()}
+    events, rows, roles = as_table(costs), [], {str(kind): role for kind, role in (roles or {}).items()}
     spent, length = _spent(events, {"period": period, "kind": kind, "amount": amount}, roles)
     unknown = sorted(set(counts) - {count for _, count, *_ in RATIOS.values()})
     say.refuse_if(unknown, "unknown_count", found=", ".join(unknown))
@@ -666,7 +666,7 @@ def fit_lifetime(
     unit, ahead, length = 7.0, (end - cut).days / 7, horizon * 365.25 / 12 / 7
     if not buying:
         unit, ahead = 1.0, elapsed(cut, end, period)
-        length = max(elapsed(end, end + pd.DateOffset(months=horizon), period), 1)
+        length = max(elapsed(end, end + pd.DateOffset(months=int(horizon)), period), 1)
     told, final = (Fitted(model, rows["x"], rows["last"] / unit, rows["age"] / unit) for rows in (past, whole))
     said, predicted = _held_out(told, past["later"].to_numpy(), ahead, chance, confidence)
     close, better = BAND[0] <= said["low"] and said["high"] <= BAND[1], said["error"] < said["history"]
