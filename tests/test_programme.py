@@ -488,6 +488,8 @@ REFUSED = {
     "costs without a period": (lambda: cx.cost_ratios(SPENT.assign(month=["2024-01", None]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "is no period; write 2024"),
     "a month or a day": (lambda: cx.cost_ratios(SPENT.assign(month=["05/11/2023", "05/12/2023"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "'05/11/2023', which is no period"),
     "a rhythm unknown": (lambda: cx.fit_lifetime(BUYERS, **UNTIL, model="sbg", period="day", seed=1), "period='day' is not one of"),
+    "a horizon before now": (lambda: cx.fit_lifetime(BUYERS, **UNTIL, horizon=-3, seed=1), "a horizon above 0"),
+    "a margin of more than all": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=1, margin=1.5, seed=1), "margin must lie above 0 and at most at 1"),
     "no cost": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=0, seed=1), "cost=0.00 with .* must be the money"),
     "three values": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["shop"] % 3), treated="runs", **ASKED), "must hold two values.*it holds 3: 0, 1 and 2"),
     "few treated": (lambda: cx.difference_in_differences(SHOPS, treated=[0, 1, 2, 3], **ASKED), "4 units \\(shop\\) with the programme and 8 without"),

@@ -65,7 +65,6 @@ Model = namedtuple("Model", "names scores starts expected alive history", defaul
 
 
 def elapsed(start, end, period: str) -> int:
-    """Return how many periods lie between those of two days."""
     return (end.to_period(PERIODS[period]) - start.to_period(PERIODS[period])).n
 
 
@@ -253,8 +252,7 @@ def cohort_retention(
 
 def _matrix(finding, ax):
     wide = finding.table.pivot(index="cohort", columns="age", values="estimate").astype(float)
-    ax = axes_or_new(ax, rows=len(wide) + 2)
-    return heat_map(100 * wide, unit=say["cohort_axis"], title=finding.title, ax=ax)
+    return heat_map(100 * wide, unit=say["cohort_axis"], title=finding.title, ax=axes_or_new(ax, rows=len(wide) + 2))
 
 
 def _spent(events, given, roles) -> tuple[pd.DataFrame, str]:
@@ -391,6 +389,7 @@ def payback(
     A new customer has paid back 20.00 EUR after ...
     """
     require_share("confidence", confidence)
+    say.refuse_if(not 0 < margin <= 1, "no_terms")
     survey, price, low, high = as_survey(customers), cost, cost, cost
     if isinstance(cost, Finding):
         why = cost.sentence().removeprefix(CANNOT.capitalize()).rstrip(".")
@@ -651,6 +650,7 @@ def fit_lifetime(
     require_choice("period", period, PERIODS)
     for name, value in (("confidence", confidence), ("holdout", holdout)):
         require_share(name, value)
+    say.refuse_if(not (horizon > 0 and 0 < margin <= 1 and discount_rate > -1), "no_terms")
     buying, chance = model == "bg_nbd", dict(n_boot=n_boot, seed=seed)
     with payments(transactions, until, customer=customer, time=time, amount=amount) as paid:
         start, end = paid.ask("SELECT min(moment) AS first FROM source")["first"][0], paid.end
