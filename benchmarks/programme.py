@@ -19,7 +19,7 @@ import pandas as pd  # noqa: E402
 import statsmodels.api as sm  # noqa: E402
 
 from cxresearch.programme import difference_in_differences  # noqa: E402
-from cxresearch.programme.lifetime import Fitted  # noqa: E402
+from cxresearch.programme.customers import Fitted  # noqa: E402
 
 BAR = {"bg_nbd_1m_seconds": ("<=", 2.0), "bg_nbd_times": (">=", 8), "did_times": (">=", 8)}
 

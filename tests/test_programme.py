@@ -10,7 +10,7 @@ from scipy.special import betaln
 
 import cxresearch as cx
 from cxresearch.programme.change import ar1_fit, group_time, segments, two_way
-from cxresearch.programme.lifetime import MODELS, Fitted
+from cxresearch.programme.customers import MODELS, Fitted
 
 START, SOAK = pd.Timestamp("2020-01-01"), pytest.mark.soak
 PAID = dict(customer="customer", time="time", amount="amount")
@@ -213,6 +213,9 @@ def test_lifetime_of_buyers_who_are_as_the_model_says_is_established_and_covers_
     found = cx.fit_lifetime(payments, **PAID, until=until, horizon=12, discount_rate=0.0, seed=1)
     assert found.established and "is worth" in found.sentence()
     told = found.tables()["parameters"]
+    narrow = cx.fit_lifetime(payments, **PAID, until=until, confidence=0.5, n_boot=20, seed=1).tables()["parameters"]
+    shrunk = np.log(narrow["conf_high"] / narrow["conf_low"]) / np.log(told["conf_high"] / told["conf_low"])
+    assert shrunk.tolist() == pytest.approx([stats.norm.ppf(0.75) / stats.norm.ppf(0.975)] * 4, rel=1e-6)
     assert ((told["conf_low"] < [0.8, 6.0, 0.8, 3.0]) & ([0.8, 6.0, 0.8, 3.0] < told["conf_high"])).sum() >= 3
     inside = payments["time"].between(until, until + pd.Timedelta(365, "D"), inclusive="left")
     known = payments.loc[payments["time"] < until, "customer"].unique()
@@ -395,6 +398,12 @@ def test_a_step_in_a_series_coincides_and_with_a_comparison_is_a_change_against_
     assert beside.tidy()["std_error"].iloc[0] < alone.tidy()["std_error"].iloc[0] / 2
 
 
+@pytest.mark.parametrize("season, waves", [(2, 1), (3, 2), (4, 3), (12, 4)])
+def test_waves_of_a_short_season_are_each_one_column(season, waves):
+    X = segments(48, 24, season)
+    assert X.shape[1] == np.linalg.matrix_rank(X) == 4 + waves
+
+
 COSTS = dict(period="month", kind="kind", amount="spent", roles={"ads": "acquisition"}, n_boot=200, seed=1)
 
 
@@ -479,6 +488,8 @@ REFUSED = {
     "costs without a period": (lambda: cx.cost_ratios(SPENT.assign(month=["2024-01", None]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "is no period; write 2024"),
     "a month or a day": (lambda: cx.cost_ratios(SPENT.assign(month=["05/11/2023", "05/12/2023"]), counts={"new": (CALLS, "at")}, share_for_acquisition=1, **COSTS), "'05/11/2023', which is no period"),
     "a rhythm unknown": (lambda: cx.fit_lifetime(BUYERS, **UNTIL, model="sbg", period="day", seed=1), "period='day' is not one of"),
+    "a horizon before now": (lambda: cx.fit_lifetime(BUYERS, **UNTIL, horizon=-3, seed=1), "a horizon above 0"),
+    "a margin of more than all": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=1, margin=1.5, seed=1), "margin must lie above 0 and at most at 1"),
     "no cost": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=0, seed=1), "cost=0.00 with .* must be the money"),
     "three values": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["shop"] % 3), treated="runs", **ASKED), "must hold two values.*it holds 3: 0, 1 and 2"),
     "few treated": (lambda: cx.difference_in_differences(SHOPS, treated=[0, 1, 2, 3], **ASKED), "4 units \\(shop\\) with the programme and 8 without"),
@@ -487,7 +498,13 @@ REFUSED = {
     "treated not named": (lambda: cx.difference_in_differences(SHOPS, **ASKED), "which column is the treated; name it with treated="),
     "treated unsaid": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["runs"].astype(float).where(SHOPS["shop"] != 7)), treated="runs", **ASKED), "runs says nothing of shop 7"),
     "treated in time": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["month"] > 3), treated="runs", **ASKED), "runs changes within shop 0; it must say where"),
-    "controls of many starts": (lambda: cx.difference_in_differences(SHOPS.assign(began=np.where(SHOPS["runs"], 9.0, np.nan), x=1.0), controls=["x"], **ASKED | {"since": "began"}), "x: a programme that began at different times"),
+    "controls of many starts": (lambda: cx.difference_in_differences(SHOPS.assign(began=np.where(SHOPS["runs"], 9.0, np.nan), x=1.0), controls=["x"], **ASKED | {"since": "began"}), "leave controls out"),
+    "treated beside starts": (lambda: cx.difference_in_differences(SHOPS.assign(began=np.where(SHOPS["runs"], 9.0, np.nan)), treated=[1], **ASKED | {"since": "began"}), "since names the column began, which says where and when.*; leave treated out"),
+    "periods that are cut otherwise": (lambda: cx.interrupted_series(BUYERS, outcome="amount", period="time", every="fortnight", since="2020-06-01"), "every='fortnight' is not one of"),
+    "no time to cut": (lambda: cx.interrupted_series(BUYERS.assign(time="soon"), outcome="amount", period="time", every="month", since="2020-06-01"), "values are not dates"),
+    "a number is missing": (lambda: cx.interrupted_series(SHOPS[SHOPS["month"] != 4], outcome="wait", period="month", since=10), "a period is missing before 5"),
+    "day or month": (lambda: cx.cohort_retention(BUYERS, **PAID, until="05/11/2020"), "until='05/11/2020' is not a date"),
+    "returns only": (lambda: cx.acquisition(WON, BUYERS.assign(amount=-1.0), **UNTIL, since="since", seed=1), "no payment before"),
     "outside": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"since": 40})), "since=40 lies outside the data, which run from 0 to 19"),
     "nothing to change": (lambda: cx.difference_in_differences(SHOPS, treated="runs", **(ASKED | {"outcome": None})), "name it with outcome="),
     "nothing varies": (lambda: cx.difference_in_differences(SHOPS.assign(wait=5.0), treated="runs", **ASKED), "does not vary within units"),
@@ -497,6 +514,9 @@ REFUSED = {
     "short series": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=4), "4 periods before 4 and 16 after; a line needs at least 8"),
     "season": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=10, season=12), "season=12 needs two years, 24 periods; there are 20"),
     "a gap": (lambda: cx.interrupted_series(pd.DataFrame({"month": pd.date_range("2020-01-01", periods=40, freq="MS").delete(9), "wait": 1.0}), outcome="wait", period="month", since="2022-01-01"), "a period is missing before 2020-11-01"),
+    "a short line": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=2, min_points=1), "2 periods before 2 and 18 after; a line needs at least 4"),
+    "nobody treated": (lambda: cx.difference_in_differences(SHOPS, treated=[], **ASKED, min_units=0), "0 units .* at least 2 of each"),
+    "roles of nothing": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "at")}, **(COSTS | {"roles": None})), "costs need roles=.*found none"),
     "series outside": (lambda: cx.interrupted_series(SHOPS, outcome="wait", period="month", since=99), "lies outside the data"),
 }  # fmt: skip
 
@@ -530,6 +550,155 @@ def test_a_stock_under_the_floor_is_not_counted_out():
         for f in (found, plain)
     ]
     assert 0 < left[1] < 10 and left[0] == "fewer than 10" and "Left out: fewer than 10 customers" in found.sentence()
+
+
+def same(one, other):
+    pd.testing.assert_frame_equal(one.tidy(), other.tidy())
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Tokyo"])
+def test_times_with_a_zone_are_those_of_the_clock_wherever_they_stand(zone, monkeypatch):
+    zoned = lambda t, c: t.assign(**{c: t[c].dt.tz_localize(zone)})  # noqa: E731
+    rows = BUYERS.assign(time=BUYERS["time"] + pd.Timedelta(hours=23))
+    same(cx.cohort_retention(zoned(rows, "time"), **UNTIL), cx.cohort_retention(rows, **UNTIL))
+    spent = SPENT.assign(month=pd.to_datetime(SPENT["month"]))
+    asked = dict(share_for_acquisition=1, **COSTS)
+    plain = cx.cost_ratios(spent, counts={"new": (CALLS, "at")}, **asked)
+    same(cx.cost_ratios(zoned(spent, "month"), counts={"new": (zoned(CALLS, "at"), "at")}, **asked), plain)
+    days = SHOPS.assign(day=START + pd.to_timedelta(SHOPS["month"] * 31, "D") + pd.Timedelta(hours=1))
+    for more in ({}, {"every": "month"}):
+        asked = ASKED | dict(period="day", since="2020-12-01", treated="runs") | more
+        same(*(cx.difference_in_differences(t, **asked) for t in (zoned(days, "day"), days)))
+
+
+def test_a_time_of_a_relation_with_a_zone_is_refused_by_what_can_be_done(tmp_path):
+    CALLS.assign(at=CALLS["at"].dt.tz_localize("UTC")).to_parquet(path := tmp_path / "calls.parquet")
+    with pytest.raises(
+        cx.DataProblem, match="at: times of a zone, of which the file keeps no clock; write local times"
+    ):
+        cx.cost_ratios(SPENT, counts={"new": (path, "at")}, share_for_acquisition=1, **COSTS)
+
+
+def test_ids_that_differ_by_spaces_are_one_customer():
+    rows = BUYERS.assign(customer="C" + BUYERS["customer"].astype(str))
+    who, asked = (
+        WON.assign(customer="C" + WON["customer"].astype(str), since=START),
+        dict(since="since", n_boot=20, seed=1),
+    )
+    spaced = rows.assign(customer=rows["customer"] + np.where(np.arange(len(rows)) % 2, " ", ""))
+    same(*(cx.acquisition(who, t, **UNTIL, **asked) for t in (spaced, rows)))
+    same(*(cx.cohort_retention(t, **UNTIL) for t in (spaced, rows)))
+
+
+def test_an_amount_without_end_is_no_amount_and_is_counted():
+    rows = pd.concat([BUYERS, BUYERS[:2].assign(amount=np.inf)])
+    found = cx.cohort_retention(rows, **UNTIL)
+    same(found, cx.cohort_retention(BUYERS, **UNTIL))
+    assert found.checks()["value"][0] == 2
+
+
+LABELLED = pd.date_range("2023-01-01", periods=20, freq="MS")
+
+
+@pytest.mark.parametrize("written", ["%Y-%m", "%b %Y", "%m/%Y", "%Y%m"])
+def test_periods_in_words_come_in_the_order_of_time_and_begin_where_since_says(written):
+    labels = LABELLED.strftime(written)
+    labels = labels.astype(int) if written == "%Y%m" else labels
+    table = SHOPS.assign(label=np.array(labels)[SHOPS["month"]])
+    for question, more in ((cx.difference_in_differences, ASKED | dict(treated="runs")), (cx.interrupted_series, {})):
+        plain = question(SHOPS, **dict(outcome="wait", period="month", since=12) | more)
+        asked = dict(outcome="wait") | more | dict(period="label", since=labels[12])
+        same(question(table, **asked), plain)
+        if written == "%Y-%m":
+            same(question(table, **asked | {"since": "2024-01-01"}), plain)
+    with pytest.raises(cx.DataProblem, match="since='Nov 1999'|lies outside the data|is not a date"):
+        cx.interrupted_series(table, outcome="wait", period="label", since="Nov 1999")
+
+
+def test_periods_whose_words_tell_no_time_come_as_their_survey_says_or_are_refused():
+    names = np.array([f"{w} {i}" for i in range(10) for w in ("pre", "post")])
+    table = SHOPS.assign(label=names[SHOPS["month"]])
+    asked = ASKED | dict(treated="runs", period="label", since="pre 6")
+    with pytest.raises(cx.DataProblem, match="nothing says in which order"):
+        cx.difference_in_differences(table, **asked)
+    survey = cx.as_survey(table, wave="label", waves=list(names))
+    same(cx.difference_in_differences(survey, **asked), cx.difference_in_differences(SHOPS, treated="runs", **ASKED))
+
+
+@pytest.mark.parametrize("kept", ["frame", "path", "table"])
+def test_starts_at_different_times_are_read_wherever_the_panel_lies(kept, tmp_path):
+    table = SHOPS.assign(began=np.where(SHOPS["shop"] < 6, 9.0 + SHOPS["shop"] % 2, np.nan))
+    table.to_parquet(path := tmp_path / "panel.parquet")
+    panel = {"frame": table, "path": str(path), "table": cx.as_table(str(path))}[kept]
+    found = cx.difference_in_differences(panel, **ASKED | {"since": "began"})
+    assert found.tidy()["term"].tolist() == ["group-time effects"] and found.tidy()["n"][0] == 12
+    named = cx.difference_in_differences(panel, **ASKED | {"treated": (i for i in range(6))})
+    same(named, cx.difference_in_differences(SHOPS, treated=["0", 1, 2.0, 3, 4, 5], **ASKED))
+
+
+def test_a_since_with_other_writing_or_unread_is_no_missing_one():
+    table = WON.assign(since=pd.Timestamp("2020-03-01") + pd.to_timedelta(WON["customer"] % 50, "D"))
+    for question in (cx.acquisition, partial(cx.payback, cost=1)):
+        asked = dict(**UNTIL, since="since", n_boot=20, seed=1)
+        same(*(question(t, BUYERS, **asked) for t in (table.assign(since=table["since"].astype(str)), table)))
+        written = table["since"].dt.strftime("%d %b %Y").where(table["customer"] % 2 == 0, table["since"].astype(str))
+        with pytest.raises(cx.DataProblem, match="since: 150 of 300 values are not dates"):
+            question(table.assign(since=written), BUYERS, **asked)
+
+
+def test_payback_counts_what_was_paid_on_the_day_of_joining_and_weighs_as_the_survey_does():
+    days = pd.date_range("2024-01-15 10:00", periods=12, freq="31D")
+    rows = paid([(i, day, 10.0 + 20 * (i >= 40)) for i in range(60) for day in days])
+    who = pd.DataFrame(
+        {"customer": range(60), "since": days[0] + pd.Timedelta(hours=3), "w": np.where(np.arange(60) < 40, 1, 2)}
+    )
+    asked = dict(**PAID, until="2025-01-01", since="since", margin=0.5, cost=20, n_boot=50, seed=1)
+    found = cx.payback(who, rows, **asked)
+    same(found, cx.payback(who.assign(since=days[0].normalize()), rows, **asked))
+    assert found.tidy()["earned"][0] == pytest.approx(0.5 * (40 * 10 + 20 * 30) / 60)
+    weighed = cx.payback(cx.as_survey(who, weight="w"), rows, **asked)
+    assert weighed.tidy()["earned"][0] == pytest.approx(0.5 * (40 * 10 + 40 * 30) / 80)
+
+
+def test_half_of_first_orders_are_counted_by_weight_and_one_customer_has_no_interval():
+    rows = paid(
+        [(i, f"2020-0{1 + i // 5}-05", 1.0 + i) for i in range(10)]
+        + [(10, "2020-03-02", 50.0), (10, "2020-04-01", 1.0)]
+    )
+    who = rows.drop_duplicates("customer").rename(columns={"time": "since"}).drop(columns="amount")
+    asked = dict(**PAID, since="since", n_boot=50, seed=1)
+    plain = cx.acquisition(who, rows, **asked)
+    assert plain.tables()["whole"]["median"][0] == 6 and plain.tidy()["conf_low"].isna().tolist() == [
+        False,
+        False,
+        True,
+    ]
+    survey = cx.as_survey(who.assign(w=np.where(who["customer"] < 2, 5.0, 1.0)), weight="w")
+    assert cx.acquisition(survey, rows, **asked).tables()["whole"]["median"][0] == 2  # 10 of 19
+
+
+def test_who_was_seen_until_yesterday_is_not_at_risk_today():
+    firsts = [(0, "2020-01-01", 1.0), (1, "2020-01-13", 1.0), (2, "2020-01-13", 1.0), (3, "2020-01-19", 1.0)]
+    found = cx.cohort_retention(paid([*firsts, (1, "2020-01-21", 1.0)]), **PAID, period="week", until="2020-01-27")
+    assert found.tables()["again"]["estimate"].tolist() == [pytest.approx(1 / 2)]  # on day 8 the last was seen for 7
+
+
+def test_costs_by_the_quarter_by_whatever_type_and_rows_without_an_amount():
+    year = pd.period_range("2024-01", periods=12, freq="M")
+    costs = pd.DataFrame({"month": year, "kind": 7, "spent": 30.0})
+    new = pd.DataFrame({"since": pd.to_datetime(year.astype(str).repeat(3))})
+    asked = dict(counts={"new": (new, "since")}, share_for_acquisition=1) | COSTS | {"roles": {7: "acquisition"}}
+    plain = cx.cost_ratios(costs, **asked)
+    assert plain.tidy()["estimate"][0] == 10
+    same(cx.cost_ratios(costs.assign(month=year.strftime("%Y%m").astype(float)), **asked), plain)
+    quarters = costs.assign(month=year.asfreq("Q"))
+    for table in (quarters, quarters.assign(month=quarters["month"].astype(str))):
+        assert cx.cost_ratios(table, **asked).tidy()["n"][0] == 4
+    found = cx.cost_ratios(costs.assign(spent=costs["spent"].where(costs.index > 0)), **asked)
+    row = found.checks().set_index("check").loc["rows of costs without an amount, left out"]
+    assert row["value"] == 1 and not row["ok"]
+    with pytest.raises(cx.DataProblem, match="month holds '2024', a whole year, beside shorter periods"):
+        cx.cost_ratios(costs.assign(month=["2024", *year.astype(str)[1:]]), **asked)
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -197,12 +197,12 @@ def test_markdown_of_a_notebook_is_rendered_as_in_jupyter():
     )
 
 
-def card(tmp_path, status="ok", reason=None, checks=(), **more) -> Page:
-    if checks:
+def card(tmp_path, status="ok", reason=None, checks=(), others=(), **more) -> Page:
+    for name, checks in [("main", checks)] * bool(checks) + [("other", others)] * bool(others):
         saved = {"id": "f", "function": "f", "title": "It is <b>12</b> & more", "sentence": "It is <b>12</b> & more."}
         saved |= {"established": None, "labels": {}, "checks": list(checks), "tables": {"tidy": "main.tidy.csv"}}
-        (tmp_path / "findings" / "answer").mkdir(parents=True)
-        (tmp_path / "findings" / "answer" / "main.json").write_text(json.dumps(saved), encoding="utf-8")
+        (tmp_path / "findings" / "answer").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "findings" / "answer" / f"{name}.json").write_text(json.dumps(saved), encoding="utf-8")
     write_pages(Record(**record(status, reason, title="Why so?", headline="main") | more), tmp_path)
     return Page((tmp_path / "index.html").read_text(encoding="utf-8"))
 
@@ -232,6 +232,12 @@ def test_a_check_that_stops_a_conclusion_stands_open_above_the_others(tmp_path):
     index = card(tmp_path, checks=[stops, {**stops, "check": "rows", "level": "care"}])
     told = ["What stops a conclusion", "a cause: 3", "<summary>2 checks: 1 stops"]
     assert (at := [index.text.index(words) for words in told]) == sorted(at)
+
+
+def test_what_stops_another_finding_of_the_page_is_not_said_to_stop_its_conclusion(tmp_path):
+    stops = {"check": "a cause", "value": 3, "limit": "none", "ok": False, "level": "stops"}
+    told = card(tmp_path, checks=[{**stops, "ok": True}], others=[stops, stops, {**stops, "level": "care"}]).text
+    assert "4 checks: 2 stop another conclusion of the page, 1 asks for care" in told and "stop a conclusion" not in told
 
 
 def test_the_index_says_that_all_checks_hold(tmp_path):

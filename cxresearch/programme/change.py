@@ -1,8 +1,7 @@
 """Did units with the programme change otherwise than those without it, and what coincides with a date in one series?
 
-Bell & McCaffrey (2002); Cameron, Gelbach & Miller (2008); Callaway & Sant'Anna (2021), J. Econometrics 225:200-230;
-Roth (2022), AER: Insights 4:305-322 (power); Welch (1947), Biometrika 34:28-35; Wagner et al. (2002), J. Clinical
-Pharmacy and Therapeutics 27:299-309; Prais & Winsten (1954); Cooper & Thompson (1977), Biometrika 64:625-628 (REML).
+Bell & McCaffrey (2002); Cameron, Gelbach & Miller (2008); Callaway & Sant'Anna (2021); Roth (2022); Welch (1947);
+Wagner et al. (2002); Prais & Winsten (1954); Cooper & Thompson (1977), REML: see docs/methods.md.
 """
 
 import warnings
@@ -11,45 +10,57 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cxresearch.errors import nearest, require_share
+from cxresearch.errors import nearest, require_choice, require_share
 from cxresearch.findings import ENDS, Finding, ends, interval, listing, p_words
 from cxresearch.inference import adjusted_p_values, t_interval
 from cxresearch.inference.clusters import cr2, demean, jackknife, wild_bootstrap
-from cxresearch.programme.shared import moment, relation, say, statement
-from cxresearch.survey import Survey, as_table, natural_key
+from cxresearch.programme.shared import PERIODS, ids_of, moment, relation, say, statement
+from cxresearch.survey import natural_key, wave_order
 
 FOUND = [*ENDS, "p_value"]
 GRID = np.linspace(-0.9, 0.98, 95)  # of the correlation of neighbours
 
 
 def read_panel(panel, outcome, unit, period, more=(), every=None) -> tuple:
-    """Return the panel, its outcome's label, and cells: means `y`, `amount1`... (of `more`) by unit and period `t`."""
+    """Return the panel, its outcome's label, means `y`, `amount1`... of `more` by unit and period `t`, its columns."""
     say.refuse_if(outcome is None, "no_outcome")
-    about = panel if isinstance(panel, Survey) else as_table(panel)
-    values = {f"amount{i}": column for i, column in enumerate((outcome, *more))}
+    require_choice("every", every, (None, "hour", "day", *PERIODS))
+    at, values = "time" if every else "period", {f"amount{i}": c for i, c in enumerate((outcome, *more))}
     weight, who = (getattr(panel, name, None) for name in ("weight", "respondent"))
-    given = {role: c for role, c in dict(unit=unit, weight=weight, who=who).items() if c} | dict(period=period)
+    given = {role: c for role, c in dict(unit=unit, weight=weight, who=who).items() if c} | {at: period}
     w, who = "weight" if weight else "1", "DISTINCT who" if who else "*"
-    at = "period" if every is None else f"date_trunc('{every}', period::TIMESTAMP)"
+    cut = f"date_trunc('{every}', time)" if every else "period"
     means = ", ".join(f"sum({w} * {value}) / sum({w}) AS {value}" for value in values)
-    found = f"{'unit' if unit else 0} AS unit, {at} AS period, {means}, sum({w})::DOUBLE AS weight, count({who}) AS n"
-    with relation(panel, "the panel", **given, **values) as (rows, _):
-        known = " AND ".join(f"{role} IS NOT NULL" for role in ("unit", "period", *values) if role in given | values)
-        cells = rows.filter(known).aggregate(found).filter("weight > 0").df()
+    found = f"{'unit' if unit else 0} AS unit, {cut} AS period, {means}, sum({w})::DOUBLE AS weight, count({who}) AS n"
+    with relation(panel, "the panel", **given, **values) as (rows, _, about, names):
+        known = [
+            *(f"{role} IS NOT NULL" for role in ("unit", at) if role in given),
+            *map("isfinite({})".format, values),
+        ]
+        cells = rows.filter(" AND ".join(known)).aggregate(found).filter("weight > 0").df()
     say.refuse_if(cells.empty, "no_row", columns=listing([outcome, period, *more]))
-    text = not (hasattr(cells["period"], "dt") or pd.api.types.is_numeric_dtype(cells["period"]))
-    order = sorted(cells["period"].unique(), key=natural_key if text else None)
+    if isinstance(cells["period"][0], str):
+        cells["period"] = cells["period"].astype(str)
+        if cells["period"].str.fullmatch(r"\d{4}-\d\d(-\d\d.*)?").all():
+            cells["period"] = pd.to_datetime(cells["period"], format="mixed")
+    order = sorted(cells["period"].unique())
+    if isinstance(order[0], str):  # in the order of time, which the alphabet is not
+        waves = getattr(panel, "wave", None) == period and panel.wave_order
+        order = [label for label in map(str, waves or wave_order(cells["period"].rename(period))) if label in order]
     cells["t"] = cells["period"].map({p: i for i, p in enumerate(order)})
     cells = cells.rename(columns={"amount0": "y"}).sort_values(["unit", "t"], ignore_index=True)
-    return about, about.labels.get(outcome, outcome), cells
+    return about, about.labels.get(outcome, outcome), cells, names
 
 
 def start_in(cells, since) -> int:
     """Return the place of the first period of the programme; refuse a date outside the data."""
     order = list(cells.drop_duplicates("t").sort_values("t")["period"])
-    dates = hasattr(order[0], "year")
-    since = moment("since", since) if dates else since
-    place = sum(p < since if dates else natural_key(p) < natural_key(since) for p in order)
+    if isinstance(order[0], str):
+        say.refuse_if(str(since) not in order, "no_label", since=since, first=order[0], last=order[-1])
+        place = order.index(str(since))
+    else:
+        at = moment("since", since) if hasattr(order[0], "year") else pd.to_numeric(since, errors="coerce")
+        place = sum(p < at for p in order)
     say.refuse_if(not 0 < place < len(order), "outside", since=since, first=order[0], last=order[-1])
     return place
 
@@ -58,12 +69,13 @@ def starts_of(panel, cells, unit, treated, since, start) -> np.ndarray:
     """Return the place of each unit's first period with the programme (`start`, or as `since` says), or infinity."""
     names, column = cells["unit"].unique(), since if start is None else treated
     if not isinstance(column, str | None):
-        unknown = next((v for v in treated if v not in names), None)
-        say.refuse_if(unknown is not None, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
-        return np.where(pd.Series(names).isin(list(treated)), start, np.inf)
-    with relation(panel, "the panel", unit=unit, treated=column) as (rows, _):
-        said = rows.filter("unit IS NOT NULL").aggregate("unit, min(treated) AS value, count(DISTINCT treated) AS many")
-        said = said.df().set_index("unit").reindex(names)
+        listed, known = pd.Series(list(treated), dtype=object), ids_of(names)
+        for unknown in listed[~ids_of(listed).isin(known)]:
+            say.refuse_if(True, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
+        return np.where(known.isin(ids_of(listed)), start, np.inf)
+    each = "unit, min(treated) AS value, count(DISTINCT treated) AS many"
+    with relation(panel, "the panel", unit=unit, treated=column) as read:
+        said = read.rows.filter("unit IS NOT NULL").aggregate(each).df().set_index("unit").reindex(names)
     for key, those in ("mixed_unit", said["many"] > 1), ("unsaid_unit", said["value"].isna() & (start is not None)):
         some = ", ".join(map(repr, said.index[those][:1]))
         say.refuse_if(some, key, column=column, unit=unit, value=some)
@@ -93,8 +105,8 @@ def ar1_fit(X, y):
 
 def segments(n: int, start: int, season: int | None) -> np.ndarray:
     """Return level, slope, change of level and of slope from `start` on, and two waves of the season, (n, k)."""
-    t = np.arange(n)
-    turns = [f(2 * np.pi * h * t / season) for h in (1, 2) for f in (np.sin, np.cos)] if season else []
+    t, half = np.arange(n), (season or 0) / 2  # a wave of two periods has no sine, none is shorter
+    turns = [f(np.pi * h * t / half) for h in (1, 2) for f in (np.sin, np.cos) if h < half or h == half and f is np.cos]
     return np.column_stack([np.ones(n), t, t >= start, (t - start) * (t >= start), *turns])
 
 
@@ -105,16 +117,13 @@ def interrupted_series(
 
     Errors of neighbours hang together (AR(1) by REML, t on T (1 - rho) / (1 + rho) - k degrees of freedom). Established
     if the level's interval leaves out 0 and no date before shows as much; without a comparison, a coincidence.
+    Refused: too few periods on a side, a period that is missing, a date outside the data.
 
     Parameters
     ----------
     series, outcome, period, every, since : as in `difference_in_differences`; rows are averaged by period
     comparison : column, what did not meet the programme: the difference to it is analysed
     season, min_points : int, periods of a year (needs two years); fewest periods before and after
-
-    Raises
-    ------
-    DataProblem : too few periods on a side, a period that is missing, a date outside the data.
 
     Examples
     --------
@@ -123,26 +132,27 @@ def interrupted_series(
     No change of Waiting time in minutes that coincides with 2025-01-01 is established ...
     """
     require_share("confidence", confidence)
-    source, name, cells = read_panel(series, outcome, None, period, [comparison] if comparison else [], every)
-    start, n = start_in(cells, since), len(cells)
-    sides = dict(before=start, after=n - start, since=since, least=min_points)
-    say.refuse_if(min(start, n - start) < min_points, "short_series", **sides)
+    source, name, cells, _ = read_panel(series, outcome, None, period, [comparison] if comparison else [], every)
+    start, n, least = start_in(cells, since), len(cells), max(min_points, 4)  # two lines and waves leave something
+    sides = dict(before=start, after=n - start, since=since, least=least)
+    say.refuse_if(min(start, n - start) < least, "short_series", **sides)
     say.refuse_if(season and n < 2 * season, "short_season", season=season, needed=2 * (season or 0), n=n)
-    if hasattr(cells["period"], "dt"):
-        steps = cells["period"].diff()
-        gap = steps.max() > 1.6 * steps.median()
-        say.refuse_if(gap, "gap", period=cells["period"][steps.argmax()].date())
+    at, labels = cells["period"], cells["period"].astype(str).str[:10]
+    if not isinstance(at[0], str):
+        months = not hasattr(at, "dt") and (at.between(190001, 210012) & (at % 100).between(1, 12)).all()  # 202401
+        steps = (at // 100 * 12 + at % 100 if months else at).diff()
+        say.refuse_if(steps.max() > 1.6 * steps.median(), "gap", period=labels[steps.argmax()])
     y = (cells["y"] - cells.filter(like="amount").sum(axis=1)).to_numpy(dtype=float)
     X, at = segments(n, start, season), [2, 3]
     fit, rho, df = ar1_fit(X, y)
     rows = np.array(t_interval(fit.params, fit.bse, df, confidence))[:, at]
     table = pd.DataFrame({"term": ["level", "slope"], "estimate": rows[0], "std_error": fit.bse[at]})
     table = table.assign(conf_low=rows[1], conf_high=rows[2], p_value=rows[3], n=n)
-    before, dates = season if season and start >= 2 * season else None, range(min_points, start - min_points + 1)
+    before, dates = season if season and start >= 2 * season else None, range(least, start - least + 1)
     placebo = [ar1_fit(segments(start, date, before), y[:start])[0].tvalues[2] for date in dates]
     as_large = int(np.sum(np.abs(placebo) >= abs(fit.tvalues[2])))
     p, hidden = rows[3, 0], cells["n"] < getattr(series, "min_base", 1)
-    lines = pd.DataFrame({"period": cells["period"].astype(str).str[:10], "actual": y, "fitted": X @ fit.params})
+    lines = pd.DataFrame({"period": labels, "actual": y, "fitted": X @ fit.params})
     on = (lines["fitted"] - X[:, at] @ fit.params[at]).where(lines.index >= start)
     lines = lines.assign(actual=lines["actual"].mask(hidden), counterfactual=on)
     known = {**table.iloc[0], "outcome": name, "since": since, "p": p, "placebo": as_large, "dates": len(placebo)}
@@ -202,12 +212,11 @@ def group_time(Y, starts, weights) -> np.ndarray:
     """Return the mean effect over treated units and periods, each against units not yet treated."""
     total = size = 0.0
     for g in np.unique(starts[np.isfinite(starts)]).astype(int):
-        mine = weights * (starts == g)
-        for t in range(g, Y.shape[1]):
-            others, change = weights * ~(starts <= t), Y[:, t] - Y[:, g - 1]
-            if others.sum() > 0 and mine.sum() > 0:
-                total += mine @ change - mine.sum() * (others @ change) / others.sum()
-                size += mine.sum()
+        mine, others = weights * (starts == g), weights[:, None] * (starts[:, None] > np.arange(g, Y.shape[1]))
+        seen, change = others.sum(axis=0) > 0, Y[:, g:] - Y[:, [g - 1]]
+        theirs = np.sum(others * change, axis=0)[seen] / others.sum(axis=0)[seen]
+        total += np.sum(mine @ change[:, seen] - mine.sum() * theirs)
+        size += mine.sum() * seen.sum()
     return np.array([total / size])
 
 
@@ -220,18 +229,14 @@ def difference_in_differences(
     Two-way effects, errors by unit (CR2). Established if Welch's test of the units' changes and the wild bootstrap
     agree, no trend or period before differed, and no date before shows as much. Starts at different times: group-time
     effects against units not yet treated (Callaway & Sant'Anna), units left out in turn.
+    Refused: too few units, a date outside the data, a treated column of more than two values.
 
     Parameters
     ----------
     panel : Survey, Table, DataFrame, path or relation; rows are averaged by unit and period
     outcome, unit, period, controls : columns; with `every` ("week", "month", ...) `period` is a time, cut into periods
-    treated : list of units, or column of two values, where the programme runs
+    treated, min_units : list of units, or column of two values, where the programme runs; fewest with it and without it
     since : period or date; or a column, where it began at different times (missing: never)
-    min_units : int, fewest units with the programme, and without it
-
-    Raises
-    ------
-    DataProblem : too few units, a date outside the data, a treated column of more than two values.
 
     Examples
     --------
@@ -241,15 +246,16 @@ def difference_in_differences(
     Waiting time in minutes is 1.43 lower where the programme runs than it would have been ...
     """
     require_share("confidence", confidence)
-    source, name, cells = read_panel(panel, outcome, unit, period, tuple(controls), every)
-    staggered = isinstance(since, str) and since in getattr(getattr(panel, "table", panel), "columns", ())
-    say.refuse_if(staggered and len(controls), "no_controls", controls=listing(controls))
+    source, name, cells, columns = read_panel(panel, outcome, unit, period, tuple(controls), every)
+    staggered = isinstance(since, str) and since in columns
+    for left, given in ("treated", treated is not None), ("controls", len(controls)):
+        say.refuse_if(staggered and given, "no_more", since=since, name=left)
     start = None if staggered else start_in(cells, since)
     starts = starts_of(panel, cells, unit, treated, since, start)
     Y, W = (cells.pivot(index="unit", columns="t", values=c).to_numpy(dtype=float) for c in ("y", "weight"))
     runs, whole = np.isfinite(starts), np.isfinite(Y if staggered else changes(Y, W, [start])).all(axis=1)
     sides = dict(treated=int((whole & runs).sum()), control=int((whole & ~runs).sum()))
-    say.refuse_if(min(sides.values()) < min_units, "lacking_units", **sides, least=min_units, unit=unit)
+    say.refuse_if(min(sides.values()) < (least := max(min_units, 2)), "lacking_units", **sides, least=least, unit=unit)
     cells, lost = cells[cells["unit"].isin(cells["unit"].unique()[whole])], int((~whole).sum())
     periods = np.unique(cells["t"])  # of those that stay
     cells = cells.assign(t=np.searchsorted(periods, cells["t"]))

@@ -59,13 +59,13 @@ def write_batch_index(record: Record, folder: Path) -> None:
 def _card(entry: NotebookEntry, saved: list[SavedFinding]) -> dict:
     """Return what pages show of a notebook: its entry, what it found and how sure that is."""
     lead = next((s for s in saved if s["name"] == entry.headline), None)  # unless it was withheld
-    asked = [s for s in saved if s.found]
-    checks = [{"level": "care", **check, "finding": s["name"]} for s in asked for check in s["checks"]]
+    checks = [{"level": "care", **check, "finding": s} for s in saved if s.found for check in s["checks"]]
+    failed = [check | {"leads": lead in (None, check["finding"])} for check in checks if not check["ok"]]
+    levels = [c["level"] if c["leads"] or c["level"] != "stops" else "others" for c in failed]
     unmet: dict[tuple, dict] = {}  # checks that several findings report alike are one, with the names of these
-    for check in (c for c in checks if not c["ok"]):
+    for check in failed:
         key = check["check"], _shown(check["value"]), check["limit"]
-        leads = lead is None or check["finding"] == lead["name"]
-        unmet.setdefault(key, {**check, "findings": [], "leads": leads})["findings"].append(check["finding"])
+        unmet.setdefault(key, {**check, "findings": []})["findings"].append(check["finding"]["name"])
     first, rest = lead.sentences if lead else ("", "")
     tables = [(s["name"], name, s.folder / file) for s in saved for name, file in s["tables"].items()]
     pooled = {name for name, _, path in tables if path.is_file() and POOLED in path.read_text(encoding="utf-8")}
@@ -81,7 +81,7 @@ def _card(entry: NotebookEntry, saved: list[SavedFinding]) -> dict:
         "unasked": [s["title"].removeprefix(CANNOT.capitalize()) for s in saved if not s.found],
         "pooled": [s["name"] for s in saved if s["name"] in pooled],
         "checks": len(checks),
-        "failing": {level: sum(not c["ok"] and c["level"] == level for c in checks) for level in ("stops", "care")},
+        "failing": {level: levels.count(level) for level in ("stops", "others", "care")},
         "unmet": list(unmet.values()),
         "tables": [(finding, name, path.name) for finding, name, path in tables],
     }
