@@ -198,9 +198,9 @@ def test_markdown_of_a_notebook_is_rendered_as_in_jupyter():
 
 
 def card(tmp_path, status="ok", reason=None, checks=(), others=(), **more) -> Page:
-    for name, checks in [("main", checks)] * bool(checks) + [("other", others)] * bool(others):
+    for name, told in [("main", checks)] * bool(checks) + [("other", others)] * bool(others):
         saved = {"id": "f", "function": "f", "title": "It is <b>12</b> & more", "sentence": "It is <b>12</b> & more."}
-        saved |= {"established": None, "labels": {}, "checks": list(checks), "tables": {"tidy": "main.tidy.csv"}}
+        saved |= {"established": None, "labels": {}, "checks": list(told), "tables": {"tidy": "main.tidy.csv"}}
         (tmp_path / "findings" / "answer").mkdir(parents=True, exist_ok=True)
         (tmp_path / "findings" / "answer" / f"{name}.json").write_text(json.dumps(saved), encoding="utf-8")
     write_pages(Record(**record(status, reason, title="Why so?", headline="main") | more), tmp_path)
