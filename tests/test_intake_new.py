@@ -500,3 +500,11 @@ def test_drivers_are_one_decision_and_the_codes_of_a_multiple_choice_are_counted
         text.count("? the role driver is a guess, and that of 2 items below") == 1 == text.count("the role driver is")
     )
     assert any("item used (missing 99 (20 rows); multiple choice" in line for line in found["waiting"])
+
+
+@pytest.mark.parametrize("sign", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_only_ends_of_lines_end_rows(tmp_path, sign, end):
+    rows = [f"{k},{k % 11},all{sign}well{sign}here {k}" for k in range(40)]
+    new(tmp_path, end.join(["id,nps,comment", *rows]) + end)
+    assert len(confirmed(tmp_path).responses.table) == 40

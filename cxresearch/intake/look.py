@@ -208,7 +208,7 @@ def _text(path: Path, said: Said) -> Reading:
     with utf8(path, Reading(encoding=encoding)).lines() as stream:
         text = SEP_LINE.sub("", stream.read(1 << 20), count=1)
     refuse_if("\0" in text[:1000], "zero bytes", file=path.name)
-    lines = [line for line in text.splitlines(keepends=True) if line.strip()][:2000]
+    lines = [line for line in re.split(r"(?<=\n)|(?<=\r)(?!\n)", text) if line.strip()][:2000]
     separator, why, rows = _separator(lines, path)
     if separator != ("\t" if path.suffix.lower() == ".tsv" else ","):
         said["separator"] = separator, why, False
