@@ -525,6 +525,113 @@ def test_ids_that_meet_nowhere_are_refused_in_words():
         cx.channel_consistency(rated, score="score", channel="channel", interactions=told, worth_acting_on=1)
 
 
+# --- what an outside recount and odd tables found -----------------------------------------------------------------------
+
+
+def test_a_column_of_a_file_called_source_does_not_stand_for_the_row(tmp_path):
+    table = contacts(2, 0.3, 0.2).assign(at=DAY0, customer=1, source="web")
+    table = table.assign(note=range(len(table)))  # at one moment, on few topics: they differ in the note alone
+    table.to_parquet(tmp_path / "contacts.parquet")
+    frame, file = (cx.repeat_contacts(t, **REPEATS).glance() for t in (table, tmp_path / "contacts.parquet"))
+    assert file["n"].item() == len(table) and file.equals(frame)
+
+
+@pytest.mark.parametrize("numbers", ["float", "Int64", "object"])
+def test_touchpoints_written_as_numbers_are_the_declared_ones_whatever_a_gap_makes_of_them(numbers):
+    steps = pd.Series([1, 2, None] * 40, dtype="Int64").astype(numbers)
+    if numbers == "object":
+        steps = steps.where(steps.index > 60, steps.map({1: "1", 2: 2}))  # 1 and "1" are one touchpoint
+    log = pd.DataFrame({"case": np.arange(120) // 3, "at": DAY0 + pd.to_timedelta(range(120), unit="h"), "step": steps})
+    answers = cx.as_survey(pd.DataFrame({"case": range(40), "site": 3.0}))
+    asked = dict(touchpoint="step", time="at", customer="case", responses=answers, measured={1: "site", "2": None})
+    rows = cx.journey_coverage(log, **asked).tidy().set_index("term")
+    assert rows["n"].to_dict() == {"1": 40, "2": 40, "not stated": 40} and rows.loc["1", "estimate"] == 1
+    assert moves_of(log)[1]["1", "2"] == 40
+
+
+def test_a_blank_case_is_nobodys():
+    log = log_of([["web", "shop"]], copies=40)
+    blank = log.assign(case=log["case"].where(log.index > 9, " "))
+    found, moves = moves_of(blank)
+    assert check(found, "without case")["value"] == 10 and moves["(start)", "web"] == 35
+
+
+def test_cases_closed_at_once_have_no_mean_and_the_others_have():
+    opened = pd.DataFrame({"case": range(40), "at": DAY0, "by": ["at once", "later"] * 20})
+    hours = pd.to_timedelta(np.where(opened["by"] == "at once", 0, range(40)), unit="h")
+    found = cx.time_to_resolve(opened.assign(closed=DAY0 + hours), until="2024-06-01", by="by", **TIMES)
+    rows = found.tidy().set_index("group")
+    assert rows["estimate"].to_dict() == {"at once": 0, "later": 19} and rows.loc["later", "mean_hours"] == 20
+    assert np.isnan(rows.loc["at once", "mean_hours"]) and found.established
+
+
+def test_a_refusal_names_the_row_of_the_table_not_of_the_sorted_log():
+    log = log_of([["web", "shop"]], copies=40).sample(frac=1, random_state=2, ignore_index=True)
+    text = (log["at"] + pd.Timedelta(days=1)).astype(str)
+    with pytest.raises(DataProblem, match="row 17: closed holds 'soon'"):
+        cx.time_to_resolve(log.assign(closed=text.where(text.index != 17, "soon")), until="2024-06-01", **TIMES)
+
+
+def test_the_share_of_a_hidden_touchpoint_is_not_what_the_others_leave_of_one():
+    paths, ends = [["a", "b"]] * 40 + [["a"]] * 30 + [["c", "b"]] * 4, ["yes"] * 40 + ["no"] * 30 + ["yes"] * 4
+    log = log_of(paths, outcome=ends)
+    removal = moves_of(cx.as_table(log, min_base=10), outcome="good")[0].tables()["removal"].set_index("term")
+    assert removal.loc["c"].drop("cases").isna().all() and removal["share"].sum() == pytest.approx(1)
+    few = log_of([["a", "b"]] * 9 + [["b", "a"]] * 30, outcome=["yes"] * 9 + ["no"] * 30)
+    found = moves_of(cx.as_table(few, min_base=10), outcome="good")[0]
+    assert found.tables()["removal"]["passes"].isna().all() and "end well" not in found.sentence()
+
+
+def test_the_most_frequent_end_is_named_only_if_no_hidden_one_can_be_larger_and_of_all_lost_paths():
+    def sentence(well, **ends):
+        lost = [["a", end] for end, n in ends.items() for _ in range(n)]
+        log = log_of(lost + well, outcome=["no"] * len(lost) + ["yes"] * len(well))
+        return moves_of(cx.as_table(log, min_base=10), outcome="good")[0].sentence()
+
+    assert 'Most lost paths end at "b": 74 % of 122' in sentence(
+        [["b"], ["c"], ["d"]] * 30, b=90, c=20, d=12
+    )  # c and d are hidden
+    assert "What follows what is not shown" in sentence([["a", "a"]] * 30, b=60, c=40, d=4, e=3)  # b is, too
+
+
+def test_contacts_of_one_customer_are_one_observation_and_paths_of_few_persons_are_not_shown():
+    table = contacts(1, 0.3, 0.1).assign(region="all", person=lambda t: t["customer"] % 5)
+    alone = pd.DataFrame({"customer": 9_999, "at": DAY0 + pd.to_timedelta([0, 30, 60, 61, 90], unit="D"), "topic": "a"})
+    rows = cx.repeat_contacts(pd.concat([table, alone.assign(region="one")]), by="region", **REPEATS).tidy()
+    assert rows.set_index("group").loc["one", ["n", "n_effective"]].tolist() == [5, 1]
+    with pytest.raises(TooFewRespondents, match="fewer than the 10 of the floor"):
+        moves_of(cx.as_table(log_of([["web", "shop"]], copies=40, who=[1, 2] * 40), person="who", min_base=10))
+
+
+def test_a_contact_is_followed_for_seven_days_only_if_its_seventh_day_is_known():
+    days = pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-08"])
+    table = pd.DataFrame({"customer": ["a", "b", "a"], "at": days, "topic": "t"})
+    for until, known in (("2024-01-08", 0), ("2024-01-09", 1), ("2024-01-10", 2)):
+        if known:
+            row = cx.repeat_contacts(table, **REPEATS | {"until": until}).glance().iloc[0]
+            assert row[["n", "repeats"]].tolist() == [known, 1]
+        else:  # whether the customer came back on the eighth is not known
+            with pytest.raises(DataProblem, match="no contact is followed for 7 days"):
+                cx.repeat_contacts(table, **REPEATS | {"until": until})
+
+
+def test_an_owner_that_nobody_wrote_down_is_no_owner_a_case_moves_to():
+    log = log_of([["web"] * 4], copies=20, owner=["Web", None, "Web", "Finance"] * 20)
+    found = cx.journey_coverage(
+        log, touchpoint="step", time="at", customer="case", case="case", owner="owner", measured={}
+    )
+    assert found.tables()["handoffs"].to_numpy().tolist() == [["Web", "Finance", 20]]
+
+
+def test_a_length_of_time_may_be_held_alike():
+    log = handed(1.5, 1, 4000)
+    waits = log.assign(wait=pd.to_timedelta(log["case"] % 3, unit="h"), kind=log["case"] % 3)
+    spans, kinds = (
+        cx.handoff_penalty(waits.astype({"kind": str}), controls=[c], landmark=24, **HANDED) for c in ("wait", "kind")
+    )
+    pd.testing.assert_frame_equal(spans.tidy(), kinds.tidy())
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 LOG = log_of([["web", "shop"]], copies=40, owner=["a", "b"] * 40)
@@ -562,6 +669,7 @@ MOMENTS, CHANNELS = dict(touchpoints=["web"], seed=1), dict(score="web", channel
          "until='2024-11-03 01:30' is no moment that the clock of the contacts shows once"),
         (lambda: mapped(500), "customers are fewer than the 500 of the floor"),
         (lambda: mapped(measured=DECLARED.assign(stage="afer")), "stage 'afer' is not one of before, purchase, after; did you"),
+        (lambda: mapped(measured=DECLARED.assign(touchpoint=["web", "web", "bill"])), "declared twice: web; give each one item"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", **MOMENTS), "web has no declared scale"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", low=4, high=2, **MOMENTS), "low= below high="),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="web", **MOMENTS), "ratings other than the outcome"),

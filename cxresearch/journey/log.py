@@ -73,6 +73,15 @@ class Log:
         refuse_any(~yes & ~said.isin(["no", "false", "0", "0.0"]), "no_yes", said)
         return yes.to_numpy()
 
+    def moved(self, name: str) -> tuple[pd.Series, pd.Series, list[str], np.ndarray]:
+        """Return what each row and the one before it say, as codes and names, and where a case moves on, (n,) bool; a row
+        that names nobody keeps the case where it was.
+        """
+        code, names = groups_of(self.table[[name]])
+        seen = pd.Series(code).where(self.table[name].notna().to_numpy()).groupby(self.case).ffill()
+        before = seen.shift().mask(self.first)
+        return seen, before, names, (before.notna() & (seen != before)).to_numpy()
+
     def label(self, key) -> str:
         return str(self.source.labels.get(key, key))
 
@@ -86,7 +95,8 @@ class Log:
             persons = cases if floor == 1 else len(np.unique(self.persons[case[starts]]))
             totals = np.add.reduceat(hit - share, starts)
             variance = cases / max(cases - 1, 1) * (totals @ totals) / n**2
-            base = min(share * (1 - share) / variance, n) if variance > 0 and 0 < share < 1 else cases
+            told = cases > 1 and 0 < share < 1  # of one case nothing tells how alike its contacts are
+            base = min(share * (1 - share) / max(variance, 1e-300), n) if told else cases
             row = {"group": name} | ends("estimate", share, *wilson_interval(share, base, confidence)) | {"n": n}
             row |= {"n_effective": base} | {key: int(mark[here].sum()) for key, mark in marks.items()}
             rows.append(row | {"persons": persons})
@@ -106,7 +116,8 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
     table = rows_of(source, list(dict.fromkeys(filter(None, (*keys, time, order, *columns)))))
     for key in keys:
         require_one_id_type(table, key)
-    code = table.groupby(keys, sort=False).ngroup().fillna(-1).to_numpy(dtype=np.int32)
+    stated = table[keys].replace(r"^\s*$", None, regex=True)  # a blank is nobody's case
+    code = stated.groupby(keys, sort=False).ngroup().fillna(-1).to_numpy(dtype=np.int32)
     moment, zone = moments_of(table[time])
     rank = np.zeros(len(table), dtype=np.int8) if order is None else numbers_of(table, order, places=True)
     at = np.flatnonzero((code >= 0) & (moment > UNKNOWN)).astype(np.int32)
@@ -127,10 +138,12 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
         Check("contacts of a case at one moment, order unknown", int(tied.sum()), "0", not tied.any()),
     )
     case_of = np.cumsum(np.append(False, code[1:] != code[:-1]), dtype=np.int32)
-    log = Log(table[columns].iloc[at].reset_index(drop=True), case_of, moment, tied, zone, source, checks)
+    log = Log(table[columns].iloc[at], case_of, moment, tied, zone, source, checks)
     row, told = table.iloc[place := at[np.argmax(tied)]], {"key": keys[0], "n": tied.sum()}
     unclear = ordered and tied.any() and not log.days
     say.refuse_if(unclear, "tied", at=place, case=row[keys[0]], moment=row[time], **told)
+    few = source.min_base > 1 and len(np.unique(log.persons)) < source.min_base
+    say.refuse_if(few, "few_customers", floor=source.min_base)
     return log
 
 
@@ -142,7 +155,8 @@ def rows_of(source: Table, columns) -> pd.DataFrame:
     threads = None if hasattr(source.data, "query") else 1  # several would mix the rows of a file
     with opened(source.data, named="interactions", threads=threads) as relation:
         require_columns(relation, *columns, where="interactions")
-        return relation.query("source", f"SELECT {', '.join(map(quoted, columns))}, hash(source) FROM source").df()
+        asked, whole = (", ".join(map(quoted, names)) for names in (columns, relation.columns))
+        return relation.query("source", f"SELECT {asked}, hash({whole}) FROM source").df()
 
 
 def places_of(code, moment, rank) -> np.ndarray:
@@ -181,13 +195,19 @@ def numbers_of(table: pd.DataFrame, column: str, *, places: bool = False) -> np.
     return values.to_numpy(dtype=float, na_value=np.nan)
 
 
+def called(level) -> str:
+    """Return what a group is called; a gap in a column of whole numbers turns them into floats."""
+    whole = isinstance(level, float) and level.is_integer()
+    return {"True": "yes", "False": "no"}.get(str(level), str(int(level) if whole else level))
+
+
 def groups_of(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     """Return the group that the columns make of each row, (n,), and what the groups are called; without columns all."""
     cell, names = np.zeros(len(table), dtype=np.int32), [()]
     for _, column in table.astype("category").items():
-        levels = [{"True": "yes", "False": "no"}.get(str(v), str(v)) for v in column.cat.categories] + ["not stated"]
+        one, levels = pd.factorize(np.array([*map(called, column.cat.categories), "not stated"], dtype=object))
         names = [(*name, level) for name in names for level in levels]
-        cell = cell * len(levels) + column.cat.codes.to_numpy() % len(levels)  # -1, missing, is the last
+        cell = cell * len(levels) + one.astype(np.int32)[column.cat.codes]  # -1, missing, is the last
     found = np.bincount(cell, minlength=len(names)) > 0
     place = (np.cumsum(found) - 1).astype(np.min_scalar_type(len(names)))
     return place[cell], [", ".join(name) or "all" for name, there in zip(names, found) if there]
@@ -195,7 +215,7 @@ def groups_of(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
 
 def design_of(table: pd.DataFrame) -> np.ndarray:
     """Return controls (n, p): numbers with columns of "not known", others by value less the first; none constant."""
-    many = [name for name in table.select_dtypes("number") if table[name].nunique() > 2]
+    many = [name for name in table.select_dtypes("number", "timedelta") if table[name].nunique() > 2]
     numbers, others = table[many].astype(float), table.drop(columns=many).astype(object)
     parts = [pd.get_dummies(column, drop_first=True, dummy_na=True) for _, column in others.items()]
     found = np.column_stack([(numbers - numbers.mean()).fillna(0.0), numbers.isna(), *parts]).astype(float)

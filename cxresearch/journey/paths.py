@@ -15,7 +15,7 @@ from cxresearch.errors import TooFewRespondents, nearest, require_columns, requi
 from cxresearch.figures import PALETTE, QUIET, TEXT, axes_or_new, heat_map, titled, wrap
 from cxresearch.findings import Check, ends, listing, number
 from cxresearch.inference import goodman_intervals, percentile_interval
-from cxresearch.journey.log import JourneyFinding, event_log, groups_of, numbers_of, say
+from cxresearch.journey.log import JourneyFinding, called, event_log, groups_of, numbers_of, say
 from cxresearch.privacy import hide_cells
 from cxresearch.survey import as_survey
 
@@ -51,20 +51,22 @@ def journey_coverage(
     declared = measured if table else pd.DataFrame(measured.items(), columns=["touchpoint", "item"])
     declared = declared.rename(columns={"touchpoint": "term", "item": "measured_by"})
     declared = declared.reindex(columns=["term", "stage", "kind", "measured_by", "owner"]).astype(object)
-    declared = declared.where(declared.notna(), None).assign(term=declared["term"].astype(str))
+    declared = declared.where(declared.notna(), None).assign(term=declared["term"].map(called))
+    twice = declared.loc[declared["term"].duplicated(), "term"]
+    say.refuse_if(len(twice), "twice", names=listing(twice.unique()))
     for stage in declared["stage"].dropna():
         say.refuse_if(stage not in STAGES, "no_stage", stage=stage, near=nearest(stage, STAGES))
     log = event_log(interactions, customer, time, [touchpoint, customer])
     survey, customer = None if responses is None else as_survey(responses), customer or log.source.person
     pairs, seen, total = declared[["term", "measured_by"]].dropna().to_numpy(), log.tied & False, len(log.case)
+    code, names = groups_of(log.table[[touchpoint]])
     for name, item in pairs if survey else ():
         require_columns(survey.table, item, customer, where="responses")
         met = log.table[customer].isin(survey.table.loc[survey.table[item].notna(), customer])
-        seen |= (met & (log.table[touchpoint].astype(str) == name)).to_numpy()
+        seen |= met.to_numpy() & (np.array(names) == name)[code]
     strangers = survey and len(pairs) and not log.table[customer].isin(survey.table[customer]).any()
     say.refuse_if(strangers, "no_match", customer=customer)
     whole, table = log.shares({"measured": seen}, [touchpoint], np.arange(total), confidence)
-    say.refuse_if(np.isnan(whole["n"]), "few_customers", floor=log.source.min_base)
     table, hidden = table.rename(columns={"group": "term"}).drop(columns="measured"), int(table["n"].isna().sum())
     unmet = declared.loc[~declared["term"].isin(table["term"]), ["term"]].assign(n=0)
     table = pd.concat([table, unmet]).merge(declared, how="left", on="term").fillna({"stage": "not stated"})
@@ -103,10 +105,10 @@ def rating_of(survey, item) -> tuple[float, float]:
 def moves_between_owners(interactions, case, time, owner) -> pd.DataFrame:
     """Return how often a case went from one owner to another; pairs of fewer persons than the floor are hidden."""
     log = event_log(interactions, case, time, [owner])
-    cell, names = groups_of(log.table[[owner]])
-    moved = np.flatnonzero(~log.first & ~log.tied & (cell != np.roll(cell, 1)))
-    moves = pd.DataFrame({"term": np.take(names, cell[moved - 1]), "group": np.take(names, cell[moved])})
-    people = moves.assign(person=log.persons[log.case[moved]]).groupby(["term", "group"])["person"]
+    *ends_of, names, moved = log.moved(owner)
+    at = moved & ~log.tied
+    moves = {key: np.take(names, code[at].astype(int)) for key, code in zip(("group", "term"), ends_of)}
+    people = pd.DataFrame(moves | {"person": log.persons[log.case[at]]}).groupby(["term", "group"])["person"]
     counts = people.agg(n="size", base="nunique").reset_index()
     return hide_cells(counts, min_base=log.source.min_base, base="base", keys=("term", "group")).drop(columns="base")
 
@@ -185,15 +187,20 @@ def journey_paths(
     flow = table[(table["term"] != START) & (table["group"] != END) & (table["term"] != table["group"])]
     if outcome:
         found = passed(moves, names, log.persons, n_boot, confidence, seed)
-        few = pd.Series(persons).groupby(code).nunique().to_numpy() < log.source.min_base
-        further["removal"] = found.mask(few[:, None] & (found.columns != "term")).assign(cases=cases)
-        best = digits.largest(further["removal"], "passes")
+        met, floor = pd.Series(persons).groupby(code).nunique().to_numpy(), log.source.min_base
+        few = (met < floor) | (len(np.unique(log.persons[good])) < floor)
+        found = found.mask(few[:, None] & (found.columns != "term"))
+        further["removal"] = found.assign(
+            share=found["passes"] / found["passes"].sum(), cases=cases
+        )  # of what is shown
+        best = digits.largest(found, "passes")
         known |= {**best, "best": log.label(best["term"])}
-        told, flow = ["passes"], table[table["group"] == LOST]
-    if seen := flow["moves"].max() > 0:
-        top, total = digits.largest(flow, "moves"), flow["moves"].sum()
-        known |= {**top, "moves_of": top["n"], "share": top["moves"] / total, "lost": total}
-        known |= {"first": log.label(top["term"]), "then": log.label(top["group"])}
+        told, flow = ["passes"] * (not few.all()), table[table["group"] == LOST]
+    top = digits.largest(flow, "moves")
+    shown, all_of = (flow, cases - good.sum()) if outcome else (table[table["term"] == top["term"]], top["n"])
+    known |= {**top, "moves_of": top["n"], "share": top["moves"] / max(all_of, 1), "lost": all_of}
+    known |= {"first": log.label(top["term"]), "then": log.label(top["group"])}
+    seen = top["moves"] >= max(all_of - shown["moves"].sum(), 1)  # none that is hidden can be larger
     told = ["paths_hidden" if not seen else "lost_at" if outcome else "follows", *told]
     told += ["order_unknown" if np.isnan(p) else "order" if p < 1 - confidence else "no_order", *log.days]
     summary = {"n": len(code), "cases": cases, "method": "first-order chain", "established": None}
@@ -247,8 +254,7 @@ def passed(moves, names, persons, n_boot, confidence, seed) -> pd.DataFrame:
 
     sample, whole = as_survey(pd.DataFrame({"person": persons}), cluster="person").sample(), share(each.sum(axis=0))[0]
     drawn = np.concatenate([share(weights @ each) for weights in sample.replicates(n_boot, seed=seed)])
-    found = ends("passes", whole, *percentile_interval(drawn, confidence))
-    return pd.DataFrame({"term": names, **found, "share": whole / whole.sum()})
+    return pd.DataFrame({"term": names, **ends("passes", whole, *percentile_interval(drawn, confidence))})
 
 
 def moves_map(finding, ax):

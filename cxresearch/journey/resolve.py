@@ -82,9 +82,7 @@ def handed_on(log, changes, event) -> np.ndarray:
     if event is not None:
         hit = log.said_yes(event)
     else:
-        code = pd.Series(pd.factorize(log.table[changes])[0])
-        seen = code.where(code >= 0).groupby(log.case).ffill()  # a row that names nobody keeps the case where it was
-        hit = ~log.first & (seen != seen.shift()) & seen.shift().notna()
+        *_, hit = log.moved(changes)
     return np.minimum.reduceat(np.where(hit, log.moment, np.inf), log.starts)
 
 
@@ -207,7 +205,9 @@ def repeat_contacts(
     by = [by] if isinstance(by, str) else list(by)
     log = event_log(interactions, customer, time, [topic, channel, *by])
     limit, span, days = log.limit(until), int(within_days * 24 * HOUR), f"{within_days:g}"
-    inside = np.flatnonzero(log.moment <= limit - span).astype(np.int32)
+    inside = np.flatnonzero(log.moment < limit - span).astype(
+        np.int32
+    )  # a day on which nothing is known is not followed
     last, lost = log.clock([log.moment.max()])[0], len(log.case) - len(inside)
     say.refuse_if(not inside.size, "not_followed", until=until, days=days, last=last)
     marks = {"repeats": followed(log, topic, span, limit)}
@@ -275,13 +275,19 @@ def time_to_resolve(
     hidden = hidden_cells(base, min_base=log.source.min_base)
     say.refuse_if(hidden.all(), "few_in_groups", floor=log.source.min_base)
     shown, kept = np.flatnonzero(~hidden), ~hidden[cell]
-    mark = float(min(hours[cell == g].max() for g in shown) if horizon is None else horizon)
+    longest = pd.Series(hours).groupby(cell).max()[shown]
+    mark = float(longest[longest > 0].min() if horizon is None else horizon)
     rows, curves, middle = [{"group": name} for name in names], [], kaplan_meier(hours, done, confidence=confidence)
     for g in shown:
         mine = hours[cell == g], done[cell == g]
         curve = kaplan_meier(*mine, at=[0.0], confidence=confidence)
         rows[g] |= ends("estimate", *curve.median())
-        rows[g] |= ends("mean_hours", *restricted_mean(*mine, mark, confidence=confidence))
+        mean = (
+            restricted_mean(*mine, mark, confidence=confidence)
+            if longest[g] > 0 or horizon is not None
+            else [np.nan] * 3
+        )
+        rows[g] |= ends("mean_hours", *mean)
         rows[g] |= {"horizon": mark, "n": len(mine[0]), "n_open": int(np.sum(mine[1] == 0))}
         columns = dict(zip(("hours", "at_risk", "estimate", "std_error", "conf_low", "conf_high"), curve))
         curves.append(pd.DataFrame({"group": names[g]} | columns))
