@@ -9,9 +9,8 @@ from scipy import stats
 import cxresearch as cx
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.inference.pooling import between_variance
-from cxresearch.journey.log import event_log
-from cxresearch.journey.paths import order_test
-from cxresearch.journey.resolve import closing_rate
+from cxresearch.journey.contacts import closing_rate, event_log
+from cxresearch.journey.touchpoints import order_test
 
 DAY0 = pd.Timestamp("2024-01-01 08:00")
 PATHS = dict(case="case", time="at", step="step", n_boot=50, seed=1)
@@ -632,6 +631,53 @@ def test_a_length_of_time_may_be_held_alike():
     pd.testing.assert_frame_equal(spans.tidy(), kinds.tidy())
 
 
+def test_what_follows_from_what_is_compared_is_refused_as_a_control_not_shared_out_by_chance():
+    rated = pd.DataFrame({"channel": ["a", "b"] * 200, "score": np.arange(400) % 2 + np.arange(400) % 7})
+    rated = rated.assign(agent=rated["channel"] + (rated.index // 2 % 3).astype(str))  # nobody works in both
+    with pytest.raises(DataProblem, match="agent and channel follow from one another"):
+        cx.channel_consistency(rated, score="score", channel="channel", case_mix="agent", worth_acting_on=0.3)
+    log = handed(1.5, 1, 4000)
+    early = log["case"].map(
+        (log["at"] - log.groupby("case")["at"].transform("min") <= pd.Timedelta(days=1)).groupby(log["case"]).sum()
+    )
+    with pytest.raises(DataProblem, match="known and owner follow from one another"):
+        cx.handoff_penalty(log.assign(known=np.where(early > 1, "yes", "no")), controls="known", landmark=24, **HANDED)
+    answers = rated.assign(web=np.where(rated["channel"] == "a", 1, 5), outcome=rated["score"])
+    with pytest.raises(TooFewRespondents, match="none of web has 100 ratings"):
+        cx.moments_of_truth(answers, outcome="outcome", low=2, high=4, controls="channel", n_boot=9, **MOMENTS)
+
+
+def test_a_control_in_millions_or_named_twice_or_by_its_name_alone_is_the_same_control():
+    log = handed(1.5, 1, 4000)
+    asked = dict(landmark=24, **HANDED)
+    (plain, *others) = [
+        cx.handoff_penalty(log.assign(x=times * (log["case"] % 7)), controls=controls, **asked).tidy().iloc[:, 1:4]
+        for times, controls in ((1, ["x"]), (10**12, ["x", "x"]), (1, "x"))
+    ]
+    assert all(np.allclose(plain, other, rtol=1e-8) for other in others)
+
+
+def test_a_channel_of_one_cluster_has_no_error_to_be_compared_by():
+    rng = np.random.default_rng(1)
+    rated = pd.DataFrame({"channel": ["a", "b"] * 200, "score": rng.normal(size=400), "shop": ["x", "y"] * 200})
+    with pytest.raises(TooFewRespondents, match="0 channel with 100 rated contacts; comparing takes two, each of more"):
+        cx.channel_consistency(
+            cx.as_survey(rated, cluster="shop"), score="score", channel="channel", worth_acting_on=0.3
+        )
+    same = cx.channel_consistency(rated.assign(score=3), score="score", channel="channel", worth_acting_on=0.3)
+    assert same.tidy()["verdict"].item() == "alike" and same.glance()["between"].item() == 0
+
+
+def test_a_touchpoint_is_no_control_of_itself():
+    table, scales = rated(1, 1.5), {"web": (1, 5)}
+    survey = cx.as_survey(table, scales=scales)
+    alone, itself = (
+        cx.moments_of_truth(survey, outcome="outcome", touchpoints="web", controls=c, n_boot=9, seed=1)
+        for c in ([], "web")
+    )
+    pd.testing.assert_frame_equal(alone.tidy(), itself.tidy())
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 LOG = log_of([["web", "shop"]], copies=40, owner=["a", "b"] * 40)
@@ -673,6 +719,8 @@ MOMENTS, CHANNELS = dict(touchpoints=["web"], seed=1), dict(score="web", channel
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", **MOMENTS), "web has no declared scale"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", low=4, high=2, **MOMENTS), "low= below high="),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="web", **MOMENTS), "ratings other than the outcome"),
+        (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", controls="outcome", **MOMENTS), "controls cannot hold either"),
+        (lambda: cx.moments_of_truth(ANSWERS.assign(web=np.inf), outcome="outcome", **MOMENTS), "web holds 'inf'"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", low=2, high=4, min_rows=900, **MOMENTS), "none of web has 900"),
         (lambda: cx.channel_consistency(ANSWERS, **CHANNELS | {"worth_acting_on": 0}), "worth acting on, above 0"),
         (lambda: cx.channel_consistency(ANSWERS, **CHANNELS, min_rows=150), "0 channel with 150 rated contacts; comparing takes"),

@@ -1,27 +1,256 @@
-"""How long it takes until a case is closed, what goes with a hand-off, and who has to ask again.
+"""Contacts in the order in which they happened: how long cases take, what goes with a hand-off, who has to ask again.
 
-Landmark: Anderson, Cain & Gelber (1983), J. Clinical Oncology 1:710-719. Ratio of means: Gourieroux, Monfort & Trognon
-(1984), Econometrica 52:701-720 (Poisson pseudo-likelihood), open cases by inverse chance to be seen (Robins & Rotnitzky
-1992). Cox (1972), JRSS B 34:187-220. E-value: VanderWeele & Ding (2017), Annals of Internal Medicine 167:268-274.
+An order that is not known is refused. Landmark: Anderson, Cain & Gelber (1983), J. Clinical Oncology 1:710-719. Ratio of
+means: Gourieroux, Monfort & Trognon (1984), Econometrica 52:701-720 (Poisson pseudo-likelihood), open cases by inverse
+chance to be seen (Robins & Rotnitzky 1992). Cox (1972), JRSS B 34:187-220.
 """
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from scipy import optimize
 
 from cxresearch import digits
-from cxresearch.errors import require_share
+from cxresearch.errors import require_choice, require_columns, require_share
 from cxresearch.figures import PALETTE, axes_or_new, titled
-from cxresearch.findings import ENDS, Check, ends, listing
-from cxresearch.inference import e_value, newcombe_difference, t_interval
+from cxresearch.findings import ENDS, Check, Finding, Shown, ends, listing, words
+from cxresearch.inference import e_value, newcombe_difference, t_interval, wilson_interval
+from cxresearch.inference.events import opened, quoted, require_one_id_type
 from cxresearch.inference.survival import kaplan_meier, log_rank, restricted_mean
-from cxresearch.journey.log import HOUR, UNKNOWN, JourneyFinding, design_of, event_log, groups_of, moments_of, say
-from cxresearch.privacy import hidden_cells
-from cxresearch.survey import sampling_units, total_covariance
+from cxresearch.privacy import hidden_cells, hide_cells
+from cxresearch.survey import Table, as_table, sampling_units, total_covariance
+from cxresearch.survey.survey import person_codes
 
+say = words(__package__)
+HOUR = 3_600_000_000  # microseconds
+UNKNOWN = np.iinfo(np.int64).min  # a time that is missing
 LABELS = {"landmark": "From the landmark on", "season": "The same, season and backlog alike"}
 LABELS |= {"later": "From a later landmark on", "naive": "Naive: ever handed on, from the opening on"}
 LATER = 100  # fewest cases in either arm at the later landmark
+
+
+class Charted(Finding):
+    """A finding whose rows with their intervals a deck can draw."""
+
+    chart = property(lambda self: Shown("tidy", *ENDS, self.drawn.get("unit", "")))
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """Contacts sorted by case and time; what repeats a row in every column is left out."""
+
+    table: pd.DataFrame  # (n, .) the columns asked for
+    case: np.ndarray  # (n,) 0, 1, ... ascending
+    moment: np.ndarray  # (n,) microseconds
+    tied: np.ndarray  # (n,) at the moment of the row before, of the same case, in an order that is not known
+    zone: object  # the time zone of the times, None where they name none
+    source: Table
+    checks: tuple[Check, ...]
+
+    first = cached_property(lambda self: np.append(True, self.case[1:] != self.case[:-1]))  # of its case, (n,) bool
+    last = cached_property(lambda self: np.append(self.first[1:], True))
+    starts = cached_property(lambda self: np.flatnonzero(self.first))  # (cases,)
+
+    @cached_property
+    def persons(self) -> np.ndarray:
+        """Who each case is about, (cases,): the first person that its rows name, or else the case."""
+        named = pd.Series(self.case) if self.source.person is None else self.table[self.source.person]
+        return person_codes(named.groupby(self.case).first())
+
+    @cached_property
+    def days(self) -> list[str]:
+        """What to say of times that hold no hours."""
+        clock = self.clock(self.moment)
+        return ["days"] if (clock == clock.normalize()).all() else []
+
+    def clock(self, moments) -> pd.DatetimeIndex:
+        """Return moments as the clock showed them."""
+        return pd.to_datetime(moments, unit="us", utc=True).tz_convert(self.zone).tz_localize(None)
+
+    def limit(self, until) -> int:
+        """Return a moment given by hand, which is in the log's time zone unless it names one, as microseconds."""
+        try:
+            when = pd.Timestamp(until)
+            when = when.tz_localize(self.zone) if when.tzinfo is None or self.zone is None else when
+        except ValueError:  # no date, or an hour that the clock skips or shows twice
+            say.refuse_if(True, "no_until", until=until)
+        return int(when.to_numpy().astype("datetime64[us]").astype(np.int64))
+
+    def said_yes(self, name: str) -> np.ndarray:
+        """Return a column of yes and no as bool, missing as no; refuse anything else."""
+        said = self.table[name].astype(str).str.strip().str.lower().where(self.table[name].notna(), "no")
+        yes = said.isin(["yes", "true", "1", "1.0"])
+        refuse_any(~yes & ~said.isin(["no", "false", "0", "0.0"]), "no_yes", said)
+        return yes.to_numpy()
+
+    def moved(self, name: str) -> tuple[pd.Series, pd.Series, list[str], np.ndarray]:
+        """Return what each row and the one before it say, as codes and names, and where a case moves on, (n,) bool; a row
+        that names nobody keeps the case where it was.
+        """
+        code, names = groups_of(self.table[[name]])
+        seen = pd.Series(code).where(self.table[name].notna().to_numpy()).groupby(self.case).ffill()
+        before = seen.shift().mask(self.first)
+        return seen, before, names, (before.notna() & (seen != before)).to_numpy()
+
+    def label(self, key) -> str:
+        return str(self.source.labels.get(key, key))
+
+    def shares(self, marks: dict, by, at, confidence: float) -> tuple[pd.Series, pd.DataFrame]:
+        """Return, of all rows `at` and by group, the share of the first mark, on the base that cases leave, and all counts."""
+        rows, (cell, names), floor = [], groups_of(self.table[by].iloc[at]), self.source.min_base
+        for name, here in (("all", at), *zip(names, map(at.take, pd.Series(cell).groupby(cell).indices.values()))):
+            case, hit = self.case[here], next(iter(marks.values()))[here]
+            starts = np.flatnonzero(np.append(True, case[1:] != case[:-1]))
+            n, cases, share = len(hit), len(starts), hit.mean()
+            persons = cases if floor == 1 else len(np.unique(self.persons[case[starts]]))
+            totals = np.add.reduceat(hit - share, starts)
+            variance = cases / max(cases - 1, 1) * (totals @ totals) / n**2
+            told = cases > 1 and 0 < share < 1  # of one case nothing tells how alike its contacts are
+            base = min(share * (1 - share) / max(variance, 1e-300), n) if told else cases
+            row = {"group": name} | ends("estimate", share, *wilson_interval(share, base, confidence)) | {"n": n}
+            row |= {"n_effective": base} | {key: int(mark[here].sum()) for key, mark in marks.items()}
+            rows.append(row | {"persons": persons})
+        parts = (pd.DataFrame(part) for part in (rows[:1], rows[1:]))
+        hidden = (hide_cells(part, min_base=floor, base="persons", keys=("group",)) for part in parts)
+        whole, table = (part.drop(columns="persons") for part in hidden)
+        return whole.iloc[0], table
+
+
+def event_log(interactions, case, time, columns=(), *, order=None, ordered=False, duplicates="drop") -> Log:
+    """Return contacts in the order of case (a column or several), time and `order`; ties are refused if `ordered`."""
+    require_choice("duplicates", duplicates, ("drop", "keep"))
+    source = as_table(interactions)
+    say.refuse_if(not (case := case or source.person), "no_case")
+    keys = listed(case)
+    columns = list(dict.fromkeys(filter(None, (source.person, *columns))))
+    table = rows_of(source, list(dict.fromkeys(filter(None, (*keys, time, order, *columns)))))
+    for key in keys:
+        require_one_id_type(table, key)
+    stated = table[keys].replace(r"^\s*$", None, regex=True)  # a blank is nobody's case
+    code = stated.groupby(keys, sort=False).ngroup().fillna(-1).to_numpy(dtype=np.int32)
+    moment, zone = moments_of(table[time])
+    rank = np.zeros(len(table), dtype=np.int8) if order is None else numbers_of(table, order, places=True)
+    at = np.flatnonzero((code >= 0) & (moment > UNKNOWN)).astype(np.int32)
+    say.refuse_if(not at.size, "nothing_known", keys=" and ".join(keys), time=time)
+    at, lost = at[places_of(code[at], moment[at], rank[at])], len(table) - len(at)
+    code, moment, rank = code[at], moment[at], rank[at]
+    same = np.append(False, (code[1:] == code[:-1]) & (moment[1:] == moment[:-1]) & (rank[1:] == rank[:-1]))
+    beside, again = np.flatnonzero(same | np.append(same[1:], False)), np.zeros(len(at), dtype=bool)
+    again[beside] = table.iloc[at[beside]].duplicated()
+    run, tied = np.cumsum(~same[beside]), same.copy()  # copies of one row alone may stand in any order
+    tied[beside] &= np.isin(run, run[(same & ~again)[beside]])
+    kept, copies = ~again | (duplicates == "keep"), int(again.sum())
+    if not kept.all():
+        at, code, moment, tied = (values[kept] for values in (at, code, moment, tied))
+    checks = (
+        Check("contacts without case or time, left out", lost, "0", not lost),
+        Check(f"exact duplicates, {'kept' if duplicates == 'keep' else 'left out'}", copies, "0", not copies, "info"),
+        Check("contacts of a case at one moment, order unknown", int(tied.sum()), "0", not tied.any()),
+    )
+    case_of = np.cumsum(np.append(False, code[1:] != code[:-1]), dtype=np.int32)
+    log = Log(table[columns].iloc[at], case_of, moment, tied, zone, source, checks)
+    row, told = table.iloc[place := at[np.argmax(tied)]], {"key": keys[0], "n": tied.sum()}
+    unclear = ordered and tied.any() and not log.days
+    say.refuse_if(unclear, "tied", at=place, case=row[keys[0]], moment=row[time], **told)
+    few = source.min_base > 1 and len(np.unique(log.persons)) < source.min_base
+    say.refuse_if(few, "few_customers", floor=source.min_base)
+    return log
+
+
+def rows_of(source: Table, columns) -> pd.DataFrame:
+    """Return a frame as it is; of files the columns asked for, row by row, with what tells whole rows apart."""
+    if isinstance(source.data, pd.DataFrame):
+        require_columns(source.data, *columns, where="interactions")
+        return source.data
+    threads = None if hasattr(source.data, "query") else 1  # several would mix the rows of a file
+    with opened(source.data, named="interactions", threads=threads) as relation:
+        require_columns(relation, *columns, where="interactions")
+        asked, whole = (", ".join(map(quoted, names)) for names in (columns, relation.columns))
+        return relation.query("source", f"SELECT {asked}, hash({whole}) FROM source").df()
+
+
+def places_of(code, moment, rank) -> np.ndarray:
+    """Return the order of codes, moments and ranks; whole numbers that fit into one are sorted three times as fast."""
+    key = moment - moment.min()
+    key //= max(int(np.gcd.reduce(key)), 1)
+    if not rank.any() and (span := int(key.max()) + 1) * (int(code.max()) + 1) < 2**63:
+        key += code * np.int64(span)
+        return np.argsort(key, kind="stable")
+    return np.lexsort((rank, moment, code))
+
+
+def refuse_any(odd, key: str, column: pd.Series) -> None:
+    """Refuse a column with `odd` values, (n,) bool, naming the first."""
+    row, value = next(column[odd].items(), (None, None))
+    say.refuse_if(odd.any(), key, row=row, column=column.name, value=str(value), n=odd.sum(), rows=len(column))
+
+
+def moments_of(column: pd.Series) -> tuple[np.ndarray, object]:
+    """Return times as microseconds, `UNKNOWN` where missing or blank, and their time zone; refuse what is no time."""
+    if not pd.api.types.is_datetime64_any_dtype(times := column):
+        written = column.astype("string").str.strip().replace("", pd.NA)
+        try:
+            times = pd.to_datetime(written, errors="coerce", format="ISO8601")
+        except ValueError:  # winter and summer
+            say.refuse_if(True, "two_zones", column=column.name)
+        refuse_any(written.notna() & (times.isna() | pd.api.types.is_numeric_dtype(column)), "no_time", column)
+    return times.to_numpy(dtype="datetime64[us]").astype(np.int64), times.dt.tz
+
+
+def numbers_of(table: pd.DataFrame, column: str, *, places: bool = False) -> np.ndarray:
+    """Return numbers as floats, missing where there is none, or as places, those the last; refuse text."""
+    values = pd.to_numeric(table[column], errors="coerce")
+    refuse_any((values.isna() | values.isin([np.inf, -np.inf])) & table[column].notna(), "no_number", table[column])
+    values = values.rank(method="dense", na_option="bottom") if places else values
+    return values.to_numpy(dtype=float, na_value=np.nan)
+
+
+def called(level) -> str:
+    """Return what a group is called; a gap in a column of whole numbers turns them into floats."""
+    whole = isinstance(level, float) and level.is_integer()
+    return {"True": "yes", "False": "no"}.get(str(level), str(int(level) if whole else level))
+
+
+def groups_of(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """Return the group that the columns make of each row, (n,), and what the groups are called; without columns all."""
+    cell, names = np.zeros(len(table), dtype=np.int32), [()]
+    for _, column in table.astype("category").items():
+        one, levels = pd.factorize(np.array([*map(called, column.cat.categories), "not stated"], dtype=object))
+        names = [(*name, level) for name in names for level in levels]
+        cell = cell * len(levels) + one.astype(np.int32)[column.cat.codes]  # -1, missing, is the last
+    found = np.bincount(cell, minlength=len(names)) > 0
+    place = (np.cumsum(found) - 1).astype(np.min_scalar_type(len(names)))
+    return place[cell], [", ".join(name) or "all" for name, there in zip(names, found) if there]
+
+
+def design_of(table: pd.DataFrame) -> np.ndarray:
+    """Return controls (n, p): numbers with columns of "not known", others by value less the first; none constant."""
+    many = [name for name in table.select_dtypes("number", "timedelta") if table[name].nunique() > 2]
+    numbers, others = (
+        table[many].astype(float).replace([np.inf, -np.inf], np.nan),
+        table.drop(columns=many).astype(object),
+    )
+    parts = [pd.get_dummies(column, drop_first=True, dummy_na=True) for _, column in others.items()]
+    centred = (numbers - numbers.mean()) / numbers.std()  # what counts in millions would drown the rest
+    found = np.column_stack([centred.fillna(0.0), numbers.isna(), *parts]).astype(float)
+    return found[:, np.ptp(found, axis=0) > 0]
+
+
+def apart(columns, others) -> bool:
+    """Return whether no column (n, q) follows from the others (n, p): else what is whose would be told by chance."""
+    whole = [
+        np.column_stack([np.ones(len(columns)), others]),
+        np.column_stack([np.ones(len(columns)), others, columns]),
+    ]
+    fewer, all_of = (np.linalg.matrix_rank(X.T @ X, rtol=1e-9, hermitian=True) for X in whole)
+    return all_of - fewer == whole[1].shape[1] - whole[0].shape[1]
+
+
+def listed(names) -> list:
+    """Return a name, or several, as a list in which each stands once."""
+    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
 
 
 def times_of(log, closed, until=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -46,7 +275,7 @@ def ratio_of_means(hours, done, arm, controls, persons, confidence) -> tuple[dic
     from statsmodels.genmod.generalized_linear_model import GLM
 
     known, weights = {"n": len(hours), "n_handed": int(arm.sum())}, np.ones(len(hours))
-    if arm.all():
+    if not apart(arm, controls):
         return ends("estimate", *np.full(3, np.nan)) | {"p_value": np.nan} | known, None
     if not done.all():
         horizon = min(hours[arm].max(), hours[~arm].max())
@@ -77,19 +306,10 @@ def closing_rate(start, hours, done, confidence) -> dict:
     return row | {"n": len(hours), "n_handed": int(passed.sum())}
 
 
-def handed_on(log, changes, event) -> np.ndarray:
-    """Return by case the moment of its first hand-off: a marked row, or when two values have been seen; else infinite."""
-    if event is not None:
-        hit = log.said_yes(event)
-    else:
-        *_, hit = log.moved(changes)
-    return np.minimum.reduceat(np.where(hit, log.moment, np.inf), log.starts)
-
-
 def handoff_penalty(
     interactions, *, time, case=None, closed=None, changes=None, event=None, landmark=None, controls=(), confidence=0.95,
     min_cases=30,
-) -> JourneyFinding:  # fmt: skip
+) -> Charted:  # fmt: skip
     """Return how many times as long cases take that were handed on, compared from a landmark on.
 
     Long cases have more time to be handed on, and are long even if that costs nothing: compared are mean remaining hours of
@@ -102,8 +322,8 @@ def handoff_penalty(
     interactions, time, case : as in `journey_paths`; no fewer than `min_cases` persons in either arm
     closed : when the case was closed, blank while open; without it the last row of a case closes it
     changes, event : one of them: what changes at a hand-off (channel, owner, agent), or yes in rows that are one (rework)
-    landmark : hours after the opening; by default the median time of the first hand-off
-    controls : columns, known at the opening, held alike; never the number of steps, to which a hand-off adds
+    landmark, controls : hours after the opening, by default the median time of the first hand-off; columns held alike, known
+        at the opening
 
     Examples
     --------
@@ -112,12 +332,13 @@ def handoff_penalty(
     """
     require_share("confidence", confidence)
     say.refuse_if((changes is None) == (event is None), "no_handoff")
-    log = event_log(interactions, case, time, [closed, changes, event, *controls])
+    log = event_log(interactions, case, time, [closed, changes, event, *(controls := listed(controls))])
     opened, hours, done = times_of(log, closed)
-    known, steps = log.table.loc[log.first, list(controls)].reset_index(drop=True), pd.Series(np.bincount(log.case))
+    known, steps = log.table.loc[log.first, controls].reset_index(drop=True), pd.Series(np.bincount(log.case))
     for name in known.select_dtypes("number"):
         say.refuse_if(abs(steps.corr(known[name], method="spearman")) > 0.99, "counts_steps", name=name)
-    start, persons = (handed_on(log, changes, event) - opened) / HOUR, log.persons
+    hit, persons = log.said_yes(event) if changes is None else log.moved(changes)[-1], log.persons
+    start = (np.minimum.reduceat(np.where(hit, log.moment, np.inf), log.starts) - opened) / HOUR  # infinite: never
     ever, least = start <= hours, max(min_cases, log.source.min_base)
     mark = float(pd.Series(start[ever]).median() if landmark is None else landmark)
     why = "; times are days without hours, give landmark=24 or more" if log.days else ""
@@ -136,6 +357,7 @@ def handoff_penalty(
         return ratio_of_means(hours[rest] - at, done[rest], arm[rest], X[rest], persons[rest], confidence)
 
     (top, fit), (alike, _) = ratio(mark), ratio(mark, np.column_stack([plain, season_of(log, opened, hours)]))
+    say.refuse_if(np.isnan(top["estimate"]), "no_own", names=listing(controls), column=changes or event)
     naive, _ = ratio_of_means(hours, done, ever, plain, persons, confidence)
     moments = np.quantile(hours[at_risk], [0.95, 0.9, 0.8, 0.7, 0.6, 0.5])  # the latest at which both arms hold enough
     late, far = next(((at, row) for at in moments if (row := ratio(at, least=max(least, LATER))[0])), (None, None))
@@ -157,7 +379,7 @@ def handoff_penalty(
     told |= ends("later", *((far or naive)[end] for end in ENDS))
     keys = ["handoff_open" if not found else "handoff_longer" if top["estimate"] > 1 else "handoff_shorter"]
     keys += ["handoff_naive", *["handoff_hidden"] * found, *["handoff_fades"] * fades, *log.days]
-    return JourneyFinding.of(
+    return Charted.of(
         say, keys, told, confidence, "handoff_penalty", changes or event, None, table, summary, checks,
         source=log.source, labels=log.source.labels | LABELS, fitted=fit,
         further={"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])},
@@ -181,7 +403,7 @@ def least_share(known: pd.DataFrame, early) -> float:
 
 def repeat_contacts(
     interactions, *, time, topic, until, customer=None, channel=None, within_days=7, by=(), confidence=0.95
-) -> JourneyFinding:
+) -> Charted:
     """Return the share of contacts after which the same customer comes back on the same topic within some days.
 
     Wilson's interval on the base that customers as clusters leave. Resolved at first contact: 1 - estimate.
@@ -189,21 +411,19 @@ def repeat_contacts(
 
     Parameters
     ----------
-    interactions, time : as in `journey_paths`; `customer` is by default the person of the table
-    topic, channel : columns; with `channel`, followers in another channel are counted, too
-    until : from when on nothing is known; contacts followed for under `within_days` are left out and counted
+    interactions, time, customer, topic, channel : as in `journey_paths`; with `channel`, followers in another are counted, too
+    until : from when on nothing is known; contacts not followed for all of `within_days` are left out and counted
     by : column or columns of the first contact; two groups, such as resolved or not, are compared (Newcombe's interval)
 
     Examples
     --------
-    >>> found = cx.repeat_contacts(study.interactions, time="time", topic="touchpoint", until="2025-01-01")
-    >>> found.tidy()["group"].item()
+    >>> asked = dict(time="time", topic="touchpoint", until="2025-01-01")
+    >>> cx.repeat_contacts(study.interactions, **asked).tidy()["group"].item()
     'all'
     """
     require_share("confidence", confidence)
     say.refuse_if(not within_days > 0, "no_days", days=within_days)
-    by = [by] if isinstance(by, str) else list(by)
-    log = event_log(interactions, customer, time, [topic, channel, *by])
+    log = event_log(interactions, customer, time, [topic, channel, *(by := listed(by))])
     limit, span, days = log.limit(until), int(within_days * 24 * HOUR), f"{within_days:g}"
     inside = np.flatnonzero(log.moment < limit - span).astype(
         np.int32
@@ -226,7 +446,7 @@ def repeat_contacts(
     short = Check(f"contacts followed for under {days} days, left out", lost, "information", True, "info")
     unit = f"share of contacts followed by another on the same topic within {days} days, 0–1"
     summary = whole.drop("group").to_dict() | {"method": "Wilson, customers as clusters", "established": established}
-    return JourneyFinding.of(
+    return Charted.of(
         say, keys, known, confidence, "repeat_contacts", topic, ", ".join(by) or None, table, summary, (*log.checks, short),
         source=log.source, suppressed=int(table["n"].isna().sum()), drawn={"line": whole["estimate"], "unit": unit},
     )  # fmt: skip
@@ -246,18 +466,16 @@ def followed(log, column, span, limit, *, same=True) -> np.ndarray:
 
 def time_to_resolve(
     interactions, *, opened, until, closed=None, case=None, by=None, horizon=None, confidence=0.95
-) -> JourneyFinding:
+) -> Charted:
     """Return how long cases take until they are closed; open ones count as open so far.
 
-    Kaplan and Meier's median in hours (interval Brookmeyer-Crowley), missing where fewer than half are closed, and restricted
-    mean; log-rank test between groups. Table ``curves``: the share still open.
+    Kaplan and Meier's median in hours (Brookmeyer-Crowley), missing where fewer than half are closed, and restricted mean,
+    missing where all are closed at once; log-rank test between groups. Table ``curves``: the share still open.
     Refused: a case closed before it was opened, none opened before `until`, a horizon beyond what was seen; the floor.
 
     Parameters
     ----------
-    interactions, case : as in `journey_paths`
-    opened, closed : columns, whose first and last time open and close a case; without `closed` its last row closes it
-    until : from when on nothing is known: cases closed later are open
+    interactions, case, closed, until : as in `handoff_penalty` and `repeat_contacts`; `opened` is the time
     by, horizon : group of the first row; hours up to which the mean is taken, by default the longest seen in every group
 
     Examples
@@ -297,7 +515,7 @@ def time_to_resolve(
     keys = ["time_half" if np.isfinite(summary["estimate"]) else "time_unknown"]
     keys += [*["time_differ" if p < 1 - confidence else "time_open"] * compared, *log.days]
     late = Check("cases opened at the end or later, left out", int(np.sum(~inside)), "information", True, "info")
-    return JourneyFinding.of(
+    return Charted.of(
         say, keys, {"by": log.label(by)}, confidence, "time_to_resolve", closed or opened, by, pd.DataFrame(rows), summary,
         (*log.checks, late), source=log.source, suppressed=int(hidden.sum()), figure=still_open,
         further={"curves": pd.concat(curves, ignore_index=True)}, drawn={"unit": "hours until half of the cases are closed"},
