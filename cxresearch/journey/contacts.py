@@ -1,8 +1,7 @@
 """Contacts in the order in which they happened: how long cases take, what goes with a hand-off, who has to ask again.
 
-An order that is not known is refused. Landmark: Anderson, Cain & Gelber (1983), J. Clinical Oncology 1:710-719. Ratio of
-means: Gourieroux, Monfort & Trognon (1984), Econometrica 52:701-720 (Poisson pseudo-likelihood), open cases by inverse
-chance to be seen (Robins & Rotnitzky 1992). Cox (1972), JRSS B 34:187-220.
+Anderson, Cain & Gelber (1983), J. Clinical Oncology 1:710-719 (landmark); Gourieroux, Monfort & Trognon (1984), Econometrica
+52:701-720 (ratio of means); Robins & Rotnitzky (1992) (open cases, by chance to be seen); Cox (1972), JRSS B 34:187-220.
 """
 
 from dataclasses import dataclass
@@ -85,36 +84,36 @@ class Log:
         refuse_any(~yes & ~said.isin(["no", "false", "0", "0.0"]), "no_yes", said)
         return yes.to_numpy()
 
-    def moved(self, name: str) -> tuple[pd.Series, pd.Series, list[str], np.ndarray]:
-        """Return what each row and the one before it say, as codes and names, and where a case moves on, (n,) bool; a row
-        that names nobody keeps the case where it was.
-        """
-        code, names = groups_of(self.table[[name]])
-        seen = pd.Series(code).where(self.table[name].notna().to_numpy()).groupby(self.case).ffill()
-        before = seen.shift().mask(self.first)
-        return seen, before, names, (before.notna() & (seen != before)).to_numpy()
+    def moves(self, name: str) -> pd.DataFrame:
+        """Return the rows at which a case moves on, from where and to where; one that names nobody keeps it where it was."""
+        (code, names), known = groups_of(self.table[[name]]), np.flatnonzero(self.table[name].notna())
+        before, row = known[:-1], known[1:]
+        on = (self.case[row] == self.case[before]) & (code[row] != code[before])
+        return pd.DataFrame({"row": row, "term": np.take(names, code[before]), "group": np.take(names, code[row])})[on]
+
+    def hide(self, table: pd.DataFrame, *keys: str) -> pd.DataFrame:
+        """Return a table without its ``base``, the persons of each row, and without values where these are too few."""
+        return hide_cells(table, min_base=self.source.min_base, base="base", keys=keys).drop(columns="base")
 
     def label(self, key) -> str:
         return str(self.source.labels.get(key, key))
 
     def shares(self, marks: dict, by, at, confidence: float) -> tuple[pd.Series, pd.DataFrame]:
         """Return, of all rows `at` and by group, the share of the first mark, on the base that cases leave, and all counts."""
-        rows, (cell, names), floor = [], groups_of(self.table[by].iloc[at]), self.source.min_base
+        rows, (cell, names) = [], groups_of(self.table[by].iloc[at])
         for name, here in (("all", at), *zip(names, map(at.take, pd.Series(cell).groupby(cell).indices.values()))):
             case, hit = self.case[here], next(iter(marks.values()))[here]
             starts = np.flatnonzero(np.append(True, case[1:] != case[:-1]))
             n, cases, share = len(hit), len(starts), hit.mean()
-            persons = cases if floor == 1 else len(np.unique(self.persons[case[starts]]))
+            persons = cases if self.source.min_base == 1 else len(np.unique(self.persons[case[starts]]))
             totals = np.add.reduceat(hit - share, starts)
             variance = cases / max(cases - 1, 1) * (totals @ totals) / n**2
-            told = cases > 1 and 0 < share < 1  # of one case nothing tells how alike its contacts are
-            base = min(share * (1 - share) / max(variance, 1e-300), n) if told else cases
+            alone = cases == 1 or share in (0, 1)  # nothing tells how alike the contacts of a case are
+            base = cases if alone else min(share * (1 - share) / max(variance, 1e-300), n)
             row = {"group": name} | ends("estimate", share, *wilson_interval(share, base, confidence)) | {"n": n}
             row |= {"n_effective": base} | {key: int(mark[here].sum()) for key, mark in marks.items()}
-            rows.append(row | {"persons": persons})
-        parts = (pd.DataFrame(part) for part in (rows[:1], rows[1:]))
-        hidden = (hide_cells(part, min_base=floor, base="persons", keys=("group",)) for part in parts)
-        whole, table = (part.drop(columns="persons") for part in hidden)
+            rows.append(row | {"base": persons})
+        whole, table = (self.hide(pd.DataFrame(part), "group") for part in (rows[:1], rows[1:]))
         return whole.iloc[0], table
 
 
@@ -151,9 +150,8 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
     )
     case_of = np.cumsum(np.append(False, code[1:] != code[:-1]), dtype=np.int32)
     log = Log(table[columns].iloc[at], case_of, moment, tied, zone, source, checks)
-    row, told = table.iloc[place := at[np.argmax(tied)]], {"key": keys[0], "n": tied.sum()}
-    unclear = ordered and tied.any() and not log.days
-    say.refuse_if(unclear, "tied", at=place, case=row[keys[0]], moment=row[time], **told)
+    row, unclear = table.iloc[place := at[np.argmax(tied)]], ordered and tied.any() and not log.days
+    say.refuse_if(unclear, "tied", at=place, key=keys[0], case=row[keys[0]], moment=row[time], n=tied.sum())
     few = source.min_base > 1 and len(np.unique(log.persons)) < source.min_base
     say.refuse_if(few, "few_customers", floor=source.min_base)
     return log
@@ -322,8 +320,7 @@ def handoff_penalty(
     interactions, time, case : as in `journey_paths`; no fewer than `min_cases` persons in either arm
     closed : when the case was closed, blank while open; without it the last row of a case closes it
     changes, event : one of them: what changes at a hand-off (channel, owner, agent), or yes in rows that are one (rework)
-    landmark, controls : hours after the opening, by default the median time of the first hand-off; columns held alike, known
-        at the opening
+    landmark, controls : hours after the opening, by default the median of first hand-offs; columns known then, held alike
 
     Examples
     --------
@@ -337,8 +334,9 @@ def handoff_penalty(
     known, steps = log.table.loc[log.first, controls].reset_index(drop=True), pd.Series(np.bincount(log.case))
     for name in known.select_dtypes("number"):
         say.refuse_if(abs(steps.corr(known[name], method="spearman")) > 0.99, "counts_steps", name=name)
-    hit, persons = log.said_yes(event) if changes is None else log.moved(changes)[-1], log.persons
-    start = (np.minimum.reduceat(np.where(hit, log.moment, np.inf), log.starts) - opened) / HOUR  # infinite: never
+    hit, persons = np.flatnonzero(log.said_yes(event)) if changes is None else log.moves(changes)["row"], log.persons
+    moment = pd.Series(log.moment[hit], dtype=float).groupby(log.case[hit]).min().reindex(range(len(opened)))
+    start = (moment.fillna(np.inf).to_numpy() - opened) / HOUR
     ever, least = start <= hours, max(min_cases, log.source.min_base)
     mark = float(pd.Series(start[ever]).median() if landmark is None else landmark)
     why = "; times are days without hours, give landmark=24 or more" if log.days else ""
@@ -356,7 +354,10 @@ def handoff_penalty(
             return None, None
         return ratio_of_means(hours[rest] - at, done[rest], arm[rest], X[rest], persons[rest], confidence)
 
-    (top, fit), (alike, _) = ratio(mark), ratio(mark, np.column_stack([plain, season_of(log, opened, hours)]))
+    backlog = np.searchsorted(np.sort(opened), opened) - np.searchsorted(np.sort(opened + hours * HOUR), opened)
+    season = pd.DataFrame({"month": (when := log.clock(opened)).strftime("%Y-%m"), "day": when.day_name()})
+    season = np.column_stack([plain, design_of(season), np.log1p(np.maximum(backlog, 0))])
+    (top, fit), (alike, _) = ratio(mark), ratio(mark, season)
     say.refuse_if(np.isnan(top["estimate"]), "no_own", names=listing(controls), column=changes or event)
     naive, _ = ratio_of_means(hours, done, ever, plain, persons, confidence)
     moments = np.quantile(hours[at_risk], [0.95, 0.9, 0.8, 0.7, 0.6, 0.5])  # the latest at which both arms hold enough
@@ -385,13 +386,6 @@ def handoff_penalty(
         further={"hazard": pd.DataFrame([closing_rate(start, hours, done, confidence)])},
         drawn={"line": 1.0, "unit": "ratio of mean hours, handed on over not"},
     )  # fmt: skip
-
-
-def season_of(log, opened, hours) -> np.ndarray:
-    """Return month and weekday of the opening, and the log of the cases open then, as columns."""
-    backlog = np.searchsorted(np.sort(opened), opened) - np.searchsorted(np.sort(opened + hours * HOUR), opened)
-    season = pd.DataFrame({"month": (when := log.clock(opened)).strftime("%Y-%m"), "day": when.day_name()})
-    return np.column_stack([design_of(season), np.log1p(np.maximum(backlog, 0))])
 
 
 def least_share(known: pd.DataFrame, early) -> float:

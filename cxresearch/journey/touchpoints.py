@@ -20,12 +20,11 @@ from cxresearch.findings import Check, ends, listing, number
 from cxresearch.inference import adjusted_p_values, goodman_intervals, percentile_interval, t_interval
 from cxresearch.inference.pooling import between_variance
 from cxresearch.journey.contacts import Charted, apart, called, design_of, event_log, groups_of, listed, numbers_of, say
-from cxresearch.privacy import hide_cells
 from cxresearch.survey import as_survey, as_table
 
 FEW = 30  # bad ratings under which nothing is established of a touchpoint
-STAGES = {stage: f"{stage} the purchase" for stage in ("before", "purchase", "after")}
-STAGES |= {"purchase": "purchase", "not stated": "not stated"}
+STAGES = {"before": "before the purchase", "purchase": "purchase", "after": "after the purchase"}
+STAGES |= {"not stated": "not stated"}
 MARKERS = {"physical": "s", "digital": "D", "personal": "o"}
 START, END, WELL, LOST = "(start)", "(end)", "(well)", "(not well)"
 MOST = 10  # touchpoints that a heat map can show
@@ -40,8 +39,7 @@ def journey_coverage(
 
     Parameters
     ----------
-    interactions, time, touchpoint, customer : as in `journey_paths`; case and owner: columns, for table ``handoffs``, the
-        moves of a case from one owner to another
+    interactions, time, touchpoint, customer, case, owner : as in `journey_paths`; case and owner for table ``handoffs``
     measured : dict, touchpoint -> the item of `responses` that rates it or None, or a table of touchpoint, item, stage
         (before, purchase, after), kind (physical, digital, personal) and owner, as a study declares
 
@@ -75,7 +73,8 @@ def journey_coverage(
     table, hidden = table.rename(columns={"group": "term"}).drop(columns="measured"), int(table["n"].isna().sum())
     unmet = declared.loc[~declared["term"].isin(table["term"]), ["term"]].assign(n=0)
     table = pd.concat([table, unmet]).merge(declared, how="left", on="term").fillna({"stage": "not stated"})
-    table[["rating", "rating_share"]] = [rating_of(survey, item) for item in table["measured_by"]]
+    rated = {item: rating_of(survey, item) for _, item in pairs} if survey else {}
+    table[["rating", "rating_share"]] = [rated.get(item, (np.nan, np.nan)) for item in table["measured_by"]]
     order = digits.descending(table["n"], table["term"])
     table = table.assign(share=table["n"] / total).iloc[order].reset_index(drop=True)
     blind = table[table["rating"].isna() & (table["n"] != 0)]  # also those whose contacts are hidden
@@ -95,8 +94,6 @@ def journey_coverage(
 
 def rating_of(survey, item) -> tuple[float, float]:
     """Return the mean of an item, in points and as a share of its scale; missing where nothing may be shown."""
-    if survey is None or not isinstance(item, str):
-        return np.nan, np.nan
     values = numbers_of(survey.table, item)
     try:
         sample = survey.sample(np.isfinite(values), what=survey.label(item))
@@ -110,12 +107,10 @@ def rating_of(survey, item) -> tuple[float, float]:
 def moves_between_owners(interactions, case, time, owner) -> pd.DataFrame:
     """Return how often a case went from one owner to another; pairs of fewer persons than the floor are hidden."""
     log = event_log(interactions, case, time, [owner])
-    *ends_of, names, moved = log.moved(owner)
-    at = moved & ~log.tied
-    moves = {key: np.take(names, code[at].astype(int)) for key, code in zip(("group", "term"), ends_of)}
-    people = pd.DataFrame(moves | {"person": log.persons[log.case[at]]}).groupby(["term", "group"])["person"]
-    counts = people.agg(n="size", base="nunique").reset_index()
-    return hide_cells(counts, min_base=log.source.min_base, base="base", keys=("term", "group")).drop(columns="base")
+    moves = log.moves(owner)
+    moves = moves.assign(person=log.persons[log.case[moves["row"]]])[~log.tied[moves["row"]]]
+    counts = moves.groupby(["term", "group"])["person"].agg(n="size", base="nunique").reset_index()
+    return log.hide(counts, "term", "group")
 
 
 def journey_map(finding, ax):
@@ -195,9 +190,7 @@ def journey_paths(
         met, floor = pd.Series(persons).groupby(code).nunique().to_numpy(), log.source.min_base
         few = (met < floor) | (len(np.unique(log.persons[good])) < floor)
         found = found.mask(few[:, None] & (found.columns != "term"))
-        further["removal"] = found.assign(
-            share=found["passes"] / found["passes"].sum(), cases=cases
-        )  # of what is shown
+        further["removal"] = found.assign(share=found["passes"] / found["passes"].sum(), cases=cases)  # of those shown
         best = digits.largest(found, "passes")
         known |= {**best, "best": log.label(best["term"])}
         told, flow = ["passes"] * (not few.all()), table[table["group"] == LOST]
@@ -217,7 +210,7 @@ def journey_paths(
 
 def transitions(moves, states, log, confidence) -> pd.DataFrame:
     """Return the smoothed shares of what follows each touchpoint; moves of too few persons are hidden."""
-    people, floor, parts = moves.assign(person=log.persons[moves["case"]]), log.source.min_base, []
+    people, parts = moves.assign(person=log.persons[moves["case"]]), []
     for i, rows in people.groupby("i"):
         to = np.arange(1, len(states) if i else states.index(WELL if WELL in states else END))
         found = rows.groupby("j")["person"].agg(["size", "nunique"]).reindex(to, fill_value=0)
@@ -225,10 +218,9 @@ def transitions(moves, states, log, confidence) -> pd.DataFrame:
         part = {"term": states[i], "group": np.take(states, to), "estimate": (moved + 0.5) / (n + len(to) / 2)}
         part |= dict(zip(("conf_low", "conf_high"), goodman_intervals(moved / n, n, confidence)))
         parts.append(pd.DataFrame(part | {"moves": moved, "base": found["nunique"].to_numpy()}))
-    table = hide_cells(pd.concat(parts, ignore_index=True), min_base=floor, base="base", keys=("term", "group"))
+    table = log.hide(pd.concat(parts, ignore_index=True), "term", "group")
     whole = people.groupby("i")["person"].agg(n="size", base="nunique").rename(states.__getitem__).rename_axis("term")
-    whole = hide_cells(whole.reset_index(), min_base=floor, base="base", keys=("term",)).set_index("term")["n"]
-    return table.drop(columns="base").assign(n=table["term"].map(whole))
+    return table.assign(n=table["term"].map(log.hide(whole.reset_index(), "term").set_index("term")["n"]))
 
 
 def order_test(before, here, after, clear) -> dict:
