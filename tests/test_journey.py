@@ -668,6 +668,18 @@ def test_a_channel_of_one_cluster_has_no_error_to_be_compared_by():
     assert same.tidy()["verdict"].item() == "alike" and same.glance()["between"].item() == 0
 
 
+def test_the_other_ratings_are_held_alike_whatever_their_scales():
+    table, rng = rated(1, 1.5).assign(bill=lambda t: t["shop"]), np.random.default_rng(2)
+    table = table.assign(bill=table["bill"].mask(rng.random(600) < 0.5), shop=table["shop"].mask(rng.random(600) < 0.5))
+    asked = dict(outcome="outcome", touchpoints=["web", "shop", "bill"], low=2, high=4, n_boot=9, seed=1)
+    found = [
+        cx.moments_of_truth(cx.as_survey(t, scales={"web": (1, 5), "shop": (1, 5), "bill": bill}), **asked).tidy()
+        for t, bill in ((table, (1, 5)), (table.assign(bill=100 * table["bill"]), (100, 500)))
+    ]
+    rows = [t.set_index("term").loc[["web"], ["estimate", "conf_low", "conf_high"]] for t in found]
+    pd.testing.assert_frame_equal(*rows)
+
+
 def test_a_touchpoint_is_no_control_of_itself():
     table, scales = rated(1, 1.5), {"web": (1, 5)}
     survey = cx.as_survey(table, scales=scales)

@@ -359,7 +359,8 @@ def regressors(survey, sample, name, ratings, prior, cuts, min_rows) -> tuple[di
     fewest = min(len(np.unique(persons[parts[key]])) for key in ("n_low", "n_high"))
     if base["n"] < min_rows or fewest < max(2, survey.min_base):
         return {"term": name} | ({} if survey.min_base > 1 else base), None
-    halo = ratings.drop(columns=name).mean(axis=1)
+    scale = np.array([survey.scales.get(other, (0, 1)) for other in ratings], dtype=float)  # they may differ
+    halo = ((ratings - scale[:, 0]) / np.ptp(scale, axis=1)).drop(columns=name).mean(axis=1)
     alike = design_of(prior.assign(**{"(halo)": halo}).drop(columns=name, errors="ignore")[parts["n"]])
     x = x[parts["n"]]
     X = np.column_stack([x <= bad, (x > bad) & (x < good), np.ones(len(x)), alike])
