@@ -1,7 +1,7 @@
 """Contacts in the order in which they happened: how long cases take, what goes with a hand-off, who has to ask again.
 
-Anderson, Cain & Gelber (1983), J. Clinical Oncology 1:710-719 (landmark); Gourieroux, Monfort & Trognon (1984), Econometrica
-52:701-720 (ratio of means); Robins & Rotnitzky (1992) (open cases, by chance to be seen); Cox (1972), JRSS B 34:187-220.
+Anderson, Cain & Gelber (1983), J. Clinical Oncology 1:710-719 (landmark); Gourieroux, Monfort & Trognon (1984),
+Econometrica 52:701-720 (ratio of means); Robins & Rotnitzky (1992) (open cases); Cox (1972), JRSS B 34:187-220.
 """
 
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class Log:
         return yes.to_numpy()
 
     def moves(self, name: str) -> pd.DataFrame:
-        """Return the rows at which a case moves on, from where and to where; one that names nobody keeps it where it was."""
+        """Return the rows at which a case moves on, from where, to where; one that names nobody keeps it in place."""
         (code, names), known = groups_of(self.table[[name]]), np.flatnonzero(self.table[name].notna())
         before, row = known[:-1], known[1:]
         on = (self.case[row] == self.case[before]) & (code[row] != code[before])
@@ -99,7 +99,7 @@ class Log:
         return str(self.source.labels.get(key, key))
 
     def shares(self, marks: dict, by, at, confidence: float) -> tuple[pd.Series, pd.DataFrame]:
-        """Return, of all rows `at` and by group, the share of the first mark, on the base that cases leave, and all counts."""
+        """Return, of all rows `at` and by group, the share of the first mark, on the base left by cases, and counts."""
         rows, (cell, names) = [], groups_of(self.table[by].iloc[at])
         for name, here in (("all", at), *zip(names, map(at.take, pd.Series(cell).groupby(cell).indices.values()))):
             case, hit = self.case[here], next(iter(marks.values()))[here]
@@ -152,8 +152,7 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
     log = Log(table[columns].iloc[at], case_of, moment, tied, zone, source, checks)
     row, unclear = table.iloc[place := at[np.argmax(tied)]], ordered and tied.any() and not log.days
     say.refuse_if(unclear, "tied", at=place, key=keys[0], case=row[keys[0]], moment=row[time], n=tied.sum())
-    few = source.min_base > 1 and len(np.unique(log.persons)) < source.min_base
-    say.refuse_if(few, "few_customers", floor=source.min_base)
+    say.refuse_if(1 < source.min_base > len(np.unique(log.persons)), "few_customers", floor=source.min_base)
     return log
 
 
@@ -252,7 +251,7 @@ def listed(names) -> list:
 
 
 def times_of(log, closed, until=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return by case when it was opened, hours until it was closed or last known to be open, and whether it is closed."""
+    """Return by case when it was opened, hours until it was closed or last known to be open, and if it is closed."""
     opened, ended = log.moment[log.first], log.moment[log.last]
     if closed is not None:
         moment, zone = moments_of(log.table[closed])
@@ -268,7 +267,7 @@ def times_of(log, closed, until=None) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def ratio_of_means(hours, done, arm, controls, persons, confidence) -> tuple[dict, object]:
-    """Return the ratio of mean hours of an arm over the others, and the fit; with open cases, up to what both arms saw."""
+    """Return the ratio of mean hours of an arm over the others, missing if controls tell it, and the fit."""
     from statsmodels.genmod.families import Poisson
     from statsmodels.genmod.generalized_linear_model import GLM
 
@@ -290,7 +289,7 @@ def ratio_of_means(hours, done, arm, controls, persons, confidence) -> tuple[dic
 
 
 def closing_rate(start, hours, done, confidence) -> dict:
-    """Return the rate of closing after a hand-off over that before (Cox, ties by Breslow), counted from its moment on."""
+    """Return the rate of closing after a hand-off over that before (Cox, ties by Breslow), from its moment on."""
     at, many = np.unique(hours[done > 0], return_counts=True)
     passed = start < hours
     after = np.searchsorted(np.sort(start[passed]), at) - np.searchsorted(np.sort(hours[passed]), at)
@@ -305,22 +304,22 @@ def closing_rate(start, hours, done, confidence) -> dict:
 
 
 def handoff_penalty(
-    interactions, *, time, case=None, closed=None, changes=None, event=None, landmark=None, controls=(), confidence=0.95,
-    min_cases=30,
+    interactions, *, time, case=None, closed=None, changes=None, event=None, landmark=None, controls=(),
+    confidence=0.95, min_cases=30,
 ) -> Charted:  # fmt: skip
     """Return how many times as long cases take that were handed on, compared from a landmark on.
 
-    Long cases have more time to be handed on, and are long even if that costs nothing: compared are mean remaining hours of
-    cases open at the landmark (Poisson pseudo-likelihood), with season and backlog alike, too. Established needs an interval
-    off 1, the naive ratio on the same side, and no fading at a later landmark, as of a ratio that comes from harder cases.
+    Long cases have more time to be handed on, and are long even if that costs nothing: compared are mean hours left of
+    cases open at the landmark (Poisson pseudo-likelihood), season and backlog alike, too. Established needs an interval
+    off 1, the naive ratio on the same side, no fading at a later landmark, as of a ratio from harder cases.
     Refused: a case closed before it was opened, a control that counts steps, a landmark at the opening; a small arm.
 
     Parameters
     ----------
     interactions, time, case : as in `journey_paths`; no fewer than `min_cases` persons in either arm
     closed : when the case was closed, blank while open; without it the last row of a case closes it
-    changes, event : one of them: what changes at a hand-off (channel, owner, agent), or yes in rows that are one (rework)
-    landmark, controls : hours after the opening, by default the median of first hand-offs; columns known then, held alike
+    changes, event : one of them: what changes at a hand-off (channel, owner, agent), or yes in such rows (rework)
+    landmark, controls : hours after the opening, by default the median of hand-offs; columns known then, held alike
 
     Examples
     --------
@@ -334,7 +333,7 @@ def handoff_penalty(
     known, steps = log.table.loc[log.first, controls].reset_index(drop=True), pd.Series(np.bincount(log.case))
     for name in known.select_dtypes("number"):
         say.refuse_if(abs(steps.corr(known[name], method="spearman")) > 0.99, "counts_steps", name=name)
-    hit, persons = np.flatnonzero(log.said_yes(event)) if changes is None else log.moves(changes)["row"], log.persons
+    persons, hit = log.persons, log.moves(changes)["row"] if event is None else np.flatnonzero(log.said_yes(event))
     moment = pd.Series(log.moment[hit], dtype=float).groupby(log.case[hit]).min().reindex(range(len(opened)))
     start = (moment.fillna(np.inf).to_numpy() - opened) / HOUR
     ever, least = start <= hours, max(min_cases, log.source.min_base)
@@ -361,7 +360,8 @@ def handoff_penalty(
     say.refuse_if(np.isnan(top["estimate"]), "no_own", names=listing(controls), column=changes or event)
     naive, _ = ratio_of_means(hours, done, ever, plain, persons, confidence)
     moments = np.quantile(hours[at_risk], [0.95, 0.9, 0.8, 0.7, 0.6, 0.5])  # the latest at which both arms hold enough
-    late, far = next(((at, row) for at in moments if (row := ratio(at, least=max(least, LATER))[0])), (None, None))
+    later = ((at, ratio(at, least=max(least, LATER))[0]) for at in moments)
+    late, far = next(((at, row) for at, row in later if row and np.isfinite(row["estimate"])), (None, None))
     table = pd.DataFrame([{"term": name} | row for name, row in zip(LABELS, (top, alike, far, naive)) if row])
     same, hidden = (top["estimate"] > 1) == (naive["estimate"] > 1), e_value(top["conf_low"], top["conf_high"])
     fades = hidden > 1 and far is not None and bool(far["conf_low"] <= 1 <= far["conf_high"])
@@ -405,7 +405,7 @@ def repeat_contacts(
 
     Parameters
     ----------
-    interactions, time, customer, topic, channel : as in `journey_paths`; with `channel`, followers in another are counted, too
+    interactions, time, customer, topic, channel : as in `journey_paths`; `channel` counts followers in another
     until : from when on nothing is known; contacts not followed for all of `within_days` are left out and counted
     by : column or columns of the first contact; two groups, such as resolved or not, are compared (Newcombe's interval)
 
@@ -440,14 +440,15 @@ def repeat_contacts(
     short = Check(f"contacts followed for under {days} days, left out", lost, "information", True, "info")
     unit = f"share of contacts followed by another on the same topic within {days} days, 0–1"
     summary = whole.drop("group").to_dict() | {"method": "Wilson, customers as clusters", "established": established}
+    drawn, hidden = {"line": whole["estimate"], "unit": unit}, int(table["n"].isna().sum())
     return Charted.of(
-        say, keys, known, confidence, "repeat_contacts", topic, ", ".join(by) or None, table, summary, (*log.checks, short),
-        source=log.source, suppressed=int(table["n"].isna().sum()), drawn={"line": whole["estimate"], "unit": unit},
+        say, keys, known, confidence, "repeat_contacts", topic, ", ".join(by) or None, table, summary,
+        (*log.checks, short), source=log.source, suppressed=hidden, drawn=drawn,
     )  # fmt: skip
 
 
 def followed(log, column, span, limit, *, same=True) -> np.ndarray:
-    """Return which contacts the customer's next with the same value, or the next with another, follows before the limit."""
+    """Return which contacts a customer's next with the same value, or next with another, follows before the limit."""
     code, known = groups_of(log.table[[column]])[0], log.table[column].notna().to_numpy()
     order = np.argsort(code, kind="stable") if same else np.arange(len(code), dtype=np.int32)
     case, code, found = log.case[order], code[order], np.zeros(len(order), dtype=bool)
@@ -463,14 +464,14 @@ def time_to_resolve(
 ) -> Charted:
     """Return how long cases take until they are closed; open ones count as open so far.
 
-    Kaplan and Meier's median in hours (Brookmeyer-Crowley), missing where fewer than half are closed, and restricted mean,
+    Kaplan and Meier's median in hours (Brookmeyer-Crowley), missing where under half are closed, and restricted mean,
     missing where all are closed at once; log-rank test between groups. Table ``curves``: the share still open.
     Refused: a case closed before it was opened, none opened before `until`, a horizon beyond what was seen; the floor.
 
     Parameters
     ----------
     interactions, case, closed, until : as in `handoff_penalty` and `repeat_contacts`; `opened` is the time
-    by, horizon : group of the first row; hours up to which the mean is taken, by default the longest seen in every group
+    by, horizon : group of the first row; hours up to which the mean is taken, by default the longest in every group
 
     Examples
     --------
@@ -506,13 +507,14 @@ def time_to_resolve(
     p = log_rank(hours[kept], done[kept], cell[kept]) if (compared := len(shown) > 1) else np.nan
     summary = {"n": len(hours), "n_open": int(np.sum(done == 0)), "method": "Kaplan-Meier", "p_value": p}
     summary |= ends("estimate", *middle.median()) | {"established": bool(p < 1 - confidence) if compared else None}
+    further = {"curves": pd.concat(curves, ignore_index=True)}
     keys = ["time_half" if np.isfinite(summary["estimate"]) else "time_unknown"]
     keys += [*["time_differ" if p < 1 - confidence else "time_open"] * compared, *log.days]
     late = Check("cases opened at the end or later, left out", int(np.sum(~inside)), "information", True, "info")
     return Charted.of(
-        say, keys, {"by": log.label(by)}, confidence, "time_to_resolve", closed or opened, by, pd.DataFrame(rows), summary,
-        (*log.checks, late), source=log.source, suppressed=int(hidden.sum()), figure=still_open,
-        further={"curves": pd.concat(curves, ignore_index=True)}, drawn={"unit": "hours until half of the cases are closed"},
+        say, keys, {"by": log.label(by)}, confidence, "time_to_resolve", closed or opened, by, pd.DataFrame(rows),
+        summary, (*log.checks, late), source=log.source, suppressed=int(hidden.sum()), figure=still_open,
+        drawn={"unit": "hours until half of the cases are closed"}, further=further,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Touchpoints: what is measured of what happens, which way customers go, which moments count, whether channels are alike.
+"""Touchpoints: what is measured of what happens, which way customers go, which moments count, are channels alike.
 
 Lemon & Verhoef (2016), J. Marketing 80:69-96 (stages); Anderson & Goodman (1957), Annals of Math. Statistics 28:89-110
 (order); Kemeny & Snell (1976), *Finite Markov Chains*, ch. 3 (removal); Schuirmann (1987), J. Pharmacokinetics and
@@ -33,9 +33,9 @@ MOST = 10  # touchpoints that a heat map can show
 def journey_coverage(
     interactions, *, touchpoint, time, measured, responses=None, customer=None, case=None, owner=None, confidence=0.95
 ) -> Charted:
-    """Return which share of the contacts at each touchpoint is of customers who rated it: blind spots by volume; the map.
+    """Return which share of the contacts at each touchpoint is of customers who rated it: blind spots by volume.
 
-    Refused: neither case nor customer, an unknown stage, a touchpoint declared twice, customers that are not in both tables.
+    Refused: neither case nor customer, an unknown stage, a touchpoint declared twice, no customer in both tables.
 
     Parameters
     ----------
@@ -50,9 +50,8 @@ def journey_coverage(
     'delivery'
     """
     require_share("confidence", confidence)
-    table = isinstance(measured, pd.DataFrame)
-    declared = measured if table else pd.DataFrame(measured.items(), columns=["touchpoint", "item"])
-    declared = declared.rename(columns={"touchpoint": "term", "item": "measured_by"})
+    given = pd.DataFrame(measured.items(), columns=["touchpoint", "item"]) if isinstance(measured, dict) else measured
+    declared = given.rename(columns={"touchpoint": "term", "item": "measured_by"})
     declared = declared.reindex(columns=["term", "stage", "kind", "measured_by", "owner"]).astype(object)
     declared = declared.where(declared.notna(), None).assign(term=declared["term"].map(called))
     twice = declared.loc[declared["term"].duplicated(), "term"]
@@ -84,9 +83,9 @@ def journey_coverage(
     summary = {"n": total, "n_effective": whole["n_effective"], "method": "Wilson, customers as clusters"}
     labels = log.source.labels  # a touchpoint is called what the item that measures it is called
     return Charted.of(
-        say, ["all_seen" if blind.empty else "blind", "seen"], known, confidence, "journey_coverage", touchpoint, None, table,
-        summary | {"established": None}, (*log.checks, check), source=log.source, suppressed=hidden, figure=journey_map,
-        labels=dict(labels) | {spot: labels[item] for spot, item in pairs if item in labels},
+        say, ["all_seen" if blind.empty else "blind", "seen"], known, confidence, "journey_coverage", touchpoint, None,
+        table, summary | {"established": None}, (*log.checks, check), source=log.source, suppressed=hidden,
+        figure=journey_map, labels=dict(labels) | {spot: labels[item] for spot, item in pairs if item in labels},
         further={"handoffs": moves_between_owners(interactions, case, time, owner)} if case and owner else {},
         drawn={"unit": "share of contacts whose customer rated the touchpoint, 0–1"},
     )  # fmt: skip
@@ -151,15 +150,15 @@ def journey_paths(
     """Return which touchpoint follows which, whether the step before matters too, and what paths that end well pass.
 
     ``estimate`` = (n_ij + 1/2) / (n_i + K/2), interval Goodman's. Table ``order``: 2 (l2 - l1), df the sum over middle
-    touchpoints of (predecessors - 1)(successors - 1). ``removal``: 1 - P(well without s) / P(well) of the absorbing chain,
-    s leading to loss: the share of paths that pass s, never what s causes. Moves within a day of no hours are left out.
-    Refused: neither case nor customer, one touchpoint, different contacts of a case at one moment without `order`; few paths.
+    touchpoints of (predecessors - 1)(successors - 1). ``removal``: 1 - P(well without s) / P(well), an absorbing chain,
+    s being loss: the share of paths that pass s, never what s causes. Moves within a day of no hours are left out.
+    Refused: neither case nor customer, one touchpoint, contacts of a case at one moment without `order`; few paths.
 
     Parameters
     ----------
-    interactions, time, step : Table, DataFrame, path or DuckDB relation, one row per contact; when, and at which touchpoint
+    interactions, time, step : Table, DataFrame, path or DuckDB relation, a row per contact; when, at which touchpoint
     case : column or columns that join contacts to a path (at least `min_cases`); by default the person of the table
-    outcome, order : columns: whether the last contact of a path ended well; a number, the order of contacts at one moment
+    outcome, order : columns: if the last contact of a path ended well; a number, the order of contacts at one moment
     duplicates : {"drop", "keep"}, rows that repeat another in every column; they are counted either way
 
     Examples
@@ -203,8 +202,8 @@ def journey_paths(
     told += ["order_unknown" if np.isnan(p) else "order" if p < 1 - confidence else "no_order", *log.days]
     summary = {"n": len(code), "cases": cases, "method": "first-order chain", "established": None}
     return Charted.of(
-        say, told, known, confidence, "journey_paths", step, None, table, summary, (*log.checks, *checks), source=log.source,
-        suppressed=int(table["estimate"].isna().sum()), figure=moves_map, further=further,
+        say, told, known, confidence, "journey_paths", step, None, table, summary, (*log.checks, *checks),
+        source=log.source, suppressed=int(table["estimate"].isna().sum()), figure=moves_map, further=further,
     )  # fmt: skip
 
 
@@ -280,14 +279,14 @@ def moments_of_truth(
 ) -> Charted:  # fmt: skip
     """Return which touchpoints count most: how many meet them, times the outcome after good less after bad ratings.
 
-    ``estimate`` = exposure x good_less_bad, the latter by weighted least squares on bad, middle, good and what is held alike:
+    ``estimate`` = exposure x good_less_bad, the latter by weighted least squares, the rest held alike:
     an association, established where its interval, for all touchpoints together, lies above 0 with 30 bad ratings.
-    Refused: a column that is absent or holds text; a scale that is not declared where it is needed; few ratings everywhere.
+    Refused: a column that is absent or holds text; a scale neither declared nor given; few ratings everywhere.
 
     Parameters
     ----------
-    responses, outcome, touchpoints : Survey or DataFrame; column; columns of ratings (at least `min_rows`), missing if not met
-    before, controls : columns held alike, as is the mean of the other ratings; before: by default the outcome a wave earlier
+    responses, outcome, touchpoints : Survey or DataFrame; column; ratings (at least `min_rows`), missing if not met
+    before, controls : columns held alike, as is the mean of other ratings; before: by default the outcome a wave ago
     low, high : ratings are bad up to `low`, good from `high` on; by default the lower and the upper two of the scale
 
     Examples
@@ -314,7 +313,7 @@ def moments_of_truth(
     met = {name: ratings[name].notna().to_numpy() for name in designs}
 
     def parts(weights):
-        """Return the share that met each touchpoint, the gap between its good and bad ratings, their product, (b, 3, k)."""
+        """Return the share that met each touchpoint, the gap of its good and bad ratings, their product, (b, 3, k)."""
         share = np.column_stack([weights[:, at].sum(axis=1) for at in met.values()]) / weights.sum(axis=1)[:, None]
         gap = np.column_stack([gaps(X, y[met[name]], weights[:, met[name]]) for name, X in designs.items()])
         return np.stack([share, gap, share * gap], axis=1)
@@ -341,8 +340,8 @@ def moments_of_truth(
     summary = {"n": len(y), "method": "exposure x adjusted gap, bootstrap", "confidence": level}
     at, unit = met[top["term"]], f"{survey.label(outcome)}, scale points over all: share that met it × good less bad"
     return Charted.of(
-        say, keys, known, level, "moments_of_truth", outcome, None, found, summary | {"established": len(clear) > 0}, checks,
-        source=survey, suppressed=int(found["n"].isna().sum()), drawn={"line": 0.0, "unit": unit},
+        say, keys, known, level, "moments_of_truth", outcome, None, found, summary | {"established": len(clear) > 0},
+        checks, source=survey, suppressed=int(found["n"].isna().sum()), drawn={"line": 0.0, "unit": unit},
         fitted=WLS(y[at], designs[top["term"]], weights=sample.weights[at]).fit(),
     )  # fmt: skip
 
@@ -380,7 +379,7 @@ def channel_consistency(
 ) -> Charted:  # fmt: skip
     """Return which channels are rated alike, which differently, and of which that is not known, after case mix.
 
-    *Alike*: the 1 - 2 alpha interval of the difference lies within the margin; else *different*: Holm's p-value is under
+    *Alike*: the 1 - 2 alpha interval of the difference lies within the margin; else *different*: Holm's p is under
     alpha; else *not known*. Least squares, the design's errors; ``glance``: the deviation between channels.
     Refused: a margin that is not above 0, scores that are text; fewer than two channels with `min_rows`.
 
@@ -428,8 +427,8 @@ def channel_consistency(
     verdict = np.where(alike, "alike", np.where(adjusted < 1 - confidence, "different", "not known"))
     names, n = sample.keys["group"].to_numpy()[kept], sample.n[kept]
     pairs = pd.DataFrame({
-        "group": names[i], "against": names[j], **ends("estimate", *wide), "alike_low": narrow[0], "alike_high": narrow[1],
-        "p_value": p, "p_adjusted": adjusted, "verdict": verdict, "n": n[i] + n[j],
+        "group": names[i], "against": names[j], **ends("estimate", *wide), "alike_low": narrow[0],
+        "alike_high": narrow[1], "p_value": p, "p_adjusted": adjusted, "verdict": verdict, "n": n[i] + n[j],
     })  # fmt: skip
     quantiles = stats.chi2.ppf([(1 + confidence) / 2, (1 - confidence) / 2], k - 1)
     deviation = [np.sqrt(between_variance(means, np.diag(spread), scatter)) for scatter in (None, *quantiles)]
