@@ -55,7 +55,7 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
     by = t.groupby("customer", sort=False)
     t["switches"] = (by["at"].shift(-1) - t["at"] <= span) & (by["channel"].shift(-1) != t["channel"])
     t["repeats"] = t.groupby(["customer", "topic"], sort=False, observed=True)["at"].shift(-1) - t["at"] <= span
-    known = t[t["at"] <= UNTIL - span]
+    known = t[t["at"] < UNTIL - span]
     counts = known.groupby(["topic", "channel"], observed=True)[["repeats", "switches"]].sum()
     return counts.set_axis([", ".join(map(str, key)) for key in counts.index])
 

@@ -9,9 +9,8 @@ from scipy import stats
 import cxresearch as cx
 from cxresearch.errors import DataProblem, TooFewRespondents
 from cxresearch.inference.pooling import between_variance
-from cxresearch.journey.log import event_log
-from cxresearch.journey.paths import order_test
-from cxresearch.journey.resolve import closing_rate
+from cxresearch.journey.contacts import closing_rate, event_log
+from cxresearch.journey.touchpoints import order_test
 
 DAY0 = pd.Timestamp("2024-01-01 08:00")
 PATHS = dict(case="case", time="at", step="step", n_boot=50, seed=1)
@@ -525,6 +524,172 @@ def test_ids_that_meet_nowhere_are_refused_in_words():
         cx.channel_consistency(rated, score="score", channel="channel", interactions=told, worth_acting_on=1)
 
 
+# --- what an outside recount and odd tables found -----------------------------------------------------------------------
+
+
+def test_a_column_of_a_file_called_source_does_not_stand_for_the_row(tmp_path):
+    table = contacts(2, 0.3, 0.2).assign(at=DAY0, customer=1, source="web")
+    table = table.assign(note=range(len(table)))  # at one moment, on few topics: they differ in the note alone
+    table.to_parquet(tmp_path / "contacts.parquet")
+    frame, file = (cx.repeat_contacts(t, **REPEATS).glance() for t in (table, tmp_path / "contacts.parquet"))
+    assert file["n"].item() == len(table) and file.equals(frame)
+
+
+@pytest.mark.parametrize("numbers", ["float", "Int64", "object"])
+def test_touchpoints_written_as_numbers_are_the_declared_ones_whatever_a_gap_makes_of_them(numbers):
+    steps = pd.Series([1, 2, None] * 40, dtype="Int64").astype(numbers)
+    if numbers == "object":
+        steps = steps.where(steps.index > 60, steps.map({1: "1", 2: 2}))  # 1 and "1" are one touchpoint
+    log = pd.DataFrame({"case": np.arange(120) // 3, "at": DAY0 + pd.to_timedelta(range(120), unit="h"), "step": steps})
+    answers = cx.as_survey(pd.DataFrame({"case": range(40), "site": 3.0}))
+    asked = dict(touchpoint="step", time="at", customer="case", responses=answers, measured={1: "site", "2": None})
+    rows = cx.journey_coverage(log, **asked).tidy().set_index("term")
+    assert rows["n"].to_dict() == {"1": 40, "2": 40, "not stated": 40} and rows.loc["1", "estimate"] == 1
+    assert moves_of(log)[1]["1", "2"] == 40
+
+
+def test_a_blank_case_is_nobodys():
+    log = log_of([["web", "shop"]], copies=40)
+    blank = log.assign(case=log["case"].where(log.index > 9, " "))
+    found, moves = moves_of(blank)
+    assert check(found, "without case")["value"] == 10 and moves["(start)", "web"] == 35
+
+
+def test_cases_closed_at_once_have_no_mean_and_the_others_have():
+    opened = pd.DataFrame({"case": range(40), "at": DAY0, "by": ["at once", "later"] * 20})
+    hours = pd.to_timedelta(np.where(opened["by"] == "at once", 0, range(40)), unit="h")
+    found = cx.time_to_resolve(opened.assign(closed=DAY0 + hours), until="2024-06-01", by="by", **TIMES)
+    rows = found.tidy().set_index("group")
+    assert rows["estimate"].to_dict() == {"at once": 0, "later": 19} and rows.loc["later", "mean_hours"] == 20
+    assert np.isnan(rows.loc["at once", "mean_hours"]) and found.established
+
+
+def test_a_refusal_names_the_row_of_the_table_not_of_the_sorted_log():
+    log = log_of([["web", "shop"]], copies=40).sample(frac=1, random_state=2, ignore_index=True)
+    text = (log["at"] + pd.Timedelta(days=1)).astype(str)
+    with pytest.raises(DataProblem, match="row 17: closed holds 'soon'"):
+        cx.time_to_resolve(log.assign(closed=text.where(text.index != 17, "soon")), until="2024-06-01", **TIMES)
+
+
+def test_the_share_of_a_hidden_touchpoint_is_not_what_the_others_leave_of_one():
+    paths, ends = [["a", "b"]] * 40 + [["a"]] * 30 + [["c", "b"]] * 4, ["yes"] * 40 + ["no"] * 30 + ["yes"] * 4
+    log = log_of(paths, outcome=ends)
+    removal = moves_of(cx.as_table(log, min_base=10), outcome="good")[0].tables()["removal"].set_index("term")
+    assert removal.loc["c"].drop("cases").isna().all() and removal["share"].sum() == pytest.approx(1)
+    few = log_of([["a", "b"]] * 9 + [["b", "a"]] * 30, outcome=["yes"] * 9 + ["no"] * 30)
+    found = moves_of(cx.as_table(few, min_base=10), outcome="good")[0]
+    assert found.tables()["removal"]["passes"].isna().all() and "end well" not in found.sentence()
+
+
+def test_the_most_frequent_end_is_named_only_if_no_hidden_one_can_be_larger_and_of_all_lost_paths():
+    def sentence(well, **ends):
+        lost = [["a", end] for end, n in ends.items() for _ in range(n)]
+        log = log_of(lost + well, outcome=["no"] * len(lost) + ["yes"] * len(well))
+        return moves_of(cx.as_table(log, min_base=10), outcome="good")[0].sentence()
+
+    assert 'Most lost paths end at "b": 74 % of 122' in sentence(
+        [["b"], ["c"], ["d"]] * 30, b=90, c=20, d=12
+    )  # c and d are hidden
+    assert "What follows what is not shown" in sentence([["a", "a"]] * 30, b=60, c=40, d=4, e=3)  # b is, too
+
+
+def test_contacts_of_one_customer_are_one_observation_and_paths_of_few_persons_are_not_shown():
+    table = contacts(1, 0.3, 0.1).assign(region="all", person=lambda t: t["customer"] % 5)
+    alone = pd.DataFrame({"customer": 9_999, "at": DAY0 + pd.to_timedelta([0, 30, 60, 61, 90], unit="D"), "topic": "a"})
+    rows = cx.repeat_contacts(pd.concat([table, alone.assign(region="one")]), by="region", **REPEATS).tidy()
+    assert rows.set_index("group").loc["one", ["n", "n_effective"]].tolist() == [5, 1]
+    with pytest.raises(TooFewRespondents, match="fewer than the 10 of the floor"):
+        moves_of(cx.as_table(log_of([["web", "shop"]], copies=40, who=[1, 2] * 40), person="who", min_base=10))
+
+
+def test_a_contact_is_followed_for_seven_days_only_if_its_seventh_day_is_known():
+    days = pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-08"])
+    table = pd.DataFrame({"customer": ["a", "b", "a"], "at": days, "topic": "t"})
+    for until, known in (("2024-01-08", 0), ("2024-01-09", 1), ("2024-01-10", 2)):
+        if known:
+            row = cx.repeat_contacts(table, **REPEATS | {"until": until}).glance().iloc[0]
+            assert row[["n", "repeats"]].tolist() == [known, 1]
+        else:  # whether the customer came back on the eighth is not known
+            with pytest.raises(DataProblem, match="no contact is followed for 7 days"):
+                cx.repeat_contacts(table, **REPEATS | {"until": until})
+
+
+def test_an_owner_that_nobody_wrote_down_is_no_owner_a_case_moves_to():
+    log = log_of([["web"] * 4], copies=20, owner=["Web", None, "Web", "Finance"] * 20)
+    found = cx.journey_coverage(
+        log, touchpoint="step", time="at", customer="case", case="case", owner="owner", measured={}
+    )
+    assert found.tables()["handoffs"].to_numpy().tolist() == [["Web", "Finance", 20]]
+
+
+def test_a_length_of_time_may_be_held_alike():
+    log = handed(1.5, 1, 4000)
+    waits = log.assign(wait=pd.to_timedelta(log["case"] % 3, unit="h"), kind=log["case"] % 3)
+    spans, kinds = (
+        cx.handoff_penalty(waits.astype({"kind": str}), controls=[c], landmark=24, **HANDED) for c in ("wait", "kind")
+    )
+    pd.testing.assert_frame_equal(spans.tidy(), kinds.tidy())
+
+
+def test_what_follows_from_what_is_compared_is_refused_as_a_control_not_shared_out_by_chance():
+    rated = pd.DataFrame({"channel": ["a", "b"] * 200, "score": np.arange(400) % 2 + np.arange(400) % 7})
+    rated = rated.assign(agent=rated["channel"] + (rated.index // 2 % 3).astype(str))  # nobody works in both
+    with pytest.raises(DataProblem, match="agent and channel follow from one another"):
+        cx.channel_consistency(rated, score="score", channel="channel", case_mix="agent", worth_acting_on=0.3)
+    log = handed(1.5, 1, 4000)
+    early = log["case"].map(
+        (log["at"] - log.groupby("case")["at"].transform("min") <= pd.Timedelta(days=1)).groupby(log["case"]).sum()
+    )
+    with pytest.raises(DataProblem, match="known and owner follow from one another"):
+        cx.handoff_penalty(log.assign(known=np.where(early > 1, "yes", "no")), controls="known", landmark=24, **HANDED)
+    answers = rated.assign(web=np.where(rated["channel"] == "a", 1, 5), outcome=rated["score"])
+    with pytest.raises(TooFewRespondents, match="none of web has 100 ratings"):
+        cx.moments_of_truth(answers, outcome="outcome", low=2, high=4, controls="channel", n_boot=9, **MOMENTS)
+
+
+def test_a_control_in_millions_or_named_twice_or_by_its_name_alone_is_the_same_control():
+    log = handed(1.5, 1, 4000)
+    asked = dict(landmark=24, **HANDED)
+    (plain, *others) = [
+        cx.handoff_penalty(log.assign(x=times * (log["case"] % 7)), controls=controls, **asked).tidy().iloc[:, 1:4]
+        for times, controls in ((1, ["x"]), (10**12, ["x", "x"]), (1, "x"))
+    ]
+    assert all(np.allclose(plain, other, rtol=1e-8) for other in others)
+
+
+def test_a_channel_of_one_cluster_has_no_error_to_be_compared_by():
+    rng = np.random.default_rng(1)
+    rated = pd.DataFrame({"channel": ["a", "b"] * 200, "score": rng.normal(size=400), "shop": ["x", "y"] * 200})
+    with pytest.raises(TooFewRespondents, match="0 channel with 100 rated contacts; comparing takes two, each of more"):
+        cx.channel_consistency(
+            cx.as_survey(rated, cluster="shop"), score="score", channel="channel", worth_acting_on=0.3
+        )
+    same = cx.channel_consistency(rated.assign(score=3), score="score", channel="channel", worth_acting_on=0.3)
+    assert same.tidy()["verdict"].item() == "alike" and same.glance()["between"].item() == 0
+
+
+def test_the_other_ratings_are_held_alike_whatever_their_scales():
+    table, rng = rated(1, 1.5).assign(bill=lambda t: t["shop"]), np.random.default_rng(2)
+    table = table.assign(bill=table["bill"].mask(rng.random(600) < 0.5), shop=table["shop"].mask(rng.random(600) < 0.5))
+    asked = dict(outcome="outcome", touchpoints=["web", "shop", "bill"], low=2, high=4, n_boot=9, seed=1)
+    found = [
+        cx.moments_of_truth(cx.as_survey(t, scales={"web": (1, 5), "shop": (1, 5), "bill": bill}), **asked).tidy()
+        for t, bill in ((table, (1, 5)), (table.assign(bill=100 * table["bill"]), (100, 500)))
+    ]
+    rows = [t.set_index("term").loc[["web"], ["estimate", "conf_low", "conf_high"]] for t in found]
+    pd.testing.assert_frame_equal(*rows)
+
+
+def test_a_touchpoint_is_no_control_of_itself():
+    table, scales = rated(1, 1.5), {"web": (1, 5)}
+    survey = cx.as_survey(table, scales=scales)
+    alone, itself = (
+        cx.moments_of_truth(survey, outcome="outcome", touchpoints="web", controls=c, n_boot=9, seed=1)
+        for c in ([], "web")
+    )
+    pd.testing.assert_frame_equal(alone.tidy(), itself.tidy())
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 LOG = log_of([["web", "shop"]], copies=40, owner=["a", "b"] * 40)
@@ -562,9 +727,12 @@ MOMENTS, CHANNELS = dict(touchpoints=["web"], seed=1), dict(score="web", channel
          "until='2024-11-03 01:30' is no moment that the clock of the contacts shows once"),
         (lambda: mapped(500), "customers are fewer than the 500 of the floor"),
         (lambda: mapped(measured=DECLARED.assign(stage="afer")), "stage 'afer' is not one of before, purchase, after; did you"),
+        (lambda: mapped(measured=DECLARED.assign(touchpoint=["web", "web", "bill"])), "declared twice: web; give each one item"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", **MOMENTS), "web has no declared scale"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", low=4, high=2, **MOMENTS), "low= below high="),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="web", **MOMENTS), "ratings other than the outcome"),
+        (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", controls="outcome", **MOMENTS), "controls cannot hold either"),
+        (lambda: cx.moments_of_truth(ANSWERS.assign(web=np.inf), outcome="outcome", **MOMENTS), "web holds 'inf'"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", low=2, high=4, min_rows=900, **MOMENTS), "none of web has 900"),
         (lambda: cx.channel_consistency(ANSWERS, **CHANNELS | {"worth_acting_on": 0}), "worth acting on, above 0"),
         (lambda: cx.channel_consistency(ANSWERS, **CHANNELS, min_rows=150), "0 channel with 150 rated contacts; comparing takes"),

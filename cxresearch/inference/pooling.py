@@ -34,7 +34,7 @@ def between_variance(estimates, variances, scatter: float | None = None) -> floa
         return w @ np.square(x - w @ x / w.sum()) - limit
 
     most = len(x) * np.ptp(x) ** 2 / min(limit, 1.0)  # the scatter is less there
-    return brentq(surplus, 0.0, most, xtol=1e-15 * most) if surplus(0.0) > 0 else 0.0
+    return brentq(surplus, 0.0, most, xtol=1e-15 * most) if most > 0 and surplus(0.0) > 0 else 0.0
 
 
 def shrink(estimates, variances, *, confidence: float = 0.95) -> Shrunken:
