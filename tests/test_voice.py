@@ -184,6 +184,19 @@ def test_texts_are_redacted_before_anything_else_and_what_stands_for_them_is_no_
     assert not {"anna", "601", "phone", "b", "amp"} & set(found.words)
 
 
+@pytest.mark.parametrize("said", ["anna&#64;example&#46;org", "&#x2b;48 601&nbsp;234&#8203;&nbsp;567", "anna&commat;example.org"])
+def test_contact_data_written_in_signs_of_html_is_redacted_and_other_text_with_them_is_read(said):
+    found = read(f"The delivery &amp; staff&notes caf&eacute; {said}").texts[0]
+    assert re.fullmatch(r"The delivery & staff&notes café \[(e-mail|phone)\]", found)
+
+
+def test_a_column_of_comments_named_as_the_language_shows_no_contact_data_and_no_whole_comment():
+    said = ["The delivery was late, write to anna@example.org or call +48 601 234 567 please, " + "I wait. " * 50] * 9
+    with pytest.raises(DataProblem, match="known are en, pl, ru") as told:
+        read_texts(pd.DataFrame({"said": said}), "said", language="said")
+    assert "anna" not in str(told.value) and "601" not in str(told.value) and len(str(told.value)) < 250
+
+
 @pytest.mark.parametrize(
     "text", ["=HYPERLINK(1) the delivery was late", "<script>x</script> the *delivery* was $late$"]
 )
@@ -206,6 +219,13 @@ def test_a_text_of_ten_thousand_words_takes_no_longer_than_as_many_words_in_shor
     assert took[0] < 5 * took[1] + 0.5
 
 
+def test_quotes_of_an_unknown_tone_are_refused_and_nobody_complains_most_where_nobody_complains():
+    found = cx.tag_topics(pd.DataFrame({"said": ["The parcel came on Monday."] * 30}), text="said")
+    assert "complain most" not in found.sentence()
+    with pytest.raises(DataProblem, match="tone='any' is not one of 'negative', 'neutral', 'positive'"):
+        found.quotes(tone="any")
+
+
 # --- refusals -----------------------------------------------------------------------------------------------------------
 
 TEXT = pd.DataFrame({"said": ["The delivery was late"] * 300, "score": [0, 10] * 150, "code": ["en"] * 299 + ["xx"]})
@@ -215,13 +235,17 @@ TEXT = pd.DataFrame({"said": ["The delivery was late"] * 300, "score": [0, 10] *
     ("taxonomy", "message"),
     [
         ({"all": {"en": ["de*", "the"]}}, "'the' takes|takes \\d+ % of all words"),
-        ({"none": {"en": ["zebra*"]}}, "topic 'none' matches no word of 300 texts"),
+        ({"zebras": {"en": ["zebra*"]}}, "topic 'zebras' matches no word of 300 texts"),
         ({"x": {"de": ["liefer*"]}}, "topic 'x' must hold label, en, pl, ru, en_weak, pl_weak, ru_weak, not; it has 'de'"),
         ({"x": {"en": []}}, "has no pattern in any language"),
         ({"x": {"en": ["*"]}}, r"'\*' is no pattern"),
         ({"x": {"en": 5}}, "5 is no pattern"),
         ({"x": ["late"]}, "must hold label, en, pl, ru, en_weak, pl_weak, ru_weak, not"),
         ([], "must hold topics"),
+        ({"other": {"en": ["late"]}}, "a topic cannot be called 'other'"),
+        ({"none": {"en": ["late"]}}, "a topic cannot be called 'none'"),
+        ({"a; b": {"en": ["late"]}}, "a topic cannot be called 'a; b'"),
+        ({"1": {"en": ["late"]}, 1: {"en": ["delivery"]}}, "a topic cannot be called 1"),
     ],
 )
 def test_a_taxonomy_that_takes_everything_nothing_or_is_none_is_refused(taxonomy, message):
@@ -318,6 +342,38 @@ def test_dates_of_answers_follow_ups_and_the_end_meet_in_time_zones_or_by_the_cl
     assert 0 < found.at["followed up", "estimate"] < 1
 
 
+UNREAD = [
+    (dict(until="soon"), "until: 1 values are no dates"), (dict(until=5), "until: 1 values are no dates"),
+    (dict(until=["2025-04-01"]), "until: 1 values are no dates"), (dict(asked=3.0), "asked: 400 values are no dates"),
+    (dict(done="yes"), "done: 400 values are no dates"), (dict(done=True), "done: 400 values are no dates"),
+    (dict(done=["2025-05-01", "01.05.2025", "", None] * 100), r"done: 100 values are no dates, or written .* \(first: row 1\)"),
+    (dict(done=["2025-03-01T10:00+01:00", "2025-04-01T10:00+02:00"] * 200), "done holds dates of several time zones"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "message"), UNREAD)
+def test_what_cannot_be_read_as_a_date_is_refused_and_counts_as_no_blank(given, message):
+    dates = dict(score="score", asked="asked", followed_up="done", until=given.pop("until", None))
+    table = cx.as_survey(follow_ups(400, 5, 0.0).assign(**given), scales={"score": (0, 10)})
+    with pytest.raises(DataProblem, match=message):
+        cx.closed_loop(table, **dates)
+
+
+def test_dates_written_as_text_with_blanks_give_what_dates_give():
+    table = follow_ups(400, 5, 0.0)
+    text = table.assign(**{c: table[c].dt.strftime(" %Y-%m-%d ").fillna(" ") for c in ("asked", "done")})
+    for written in (text, text.astype({"asked": "category", "done": object})):
+        pd.testing.assert_frame_equal(loop_of(written).tidy(), loop_of(table).tidy())
+
+
+def test_an_answer_without_a_date_is_nobodys_next_answer():
+    first = follow_ups(600, 5, 0.0).assign(who=range(600))
+    undated = first.assign(score=first["next"], asked=pd.NaT, done=pd.NaT)
+    table = cx.as_survey(pd.concat([undated, first], ignore_index=True), scales={"score": (0, 10)})
+    found = cx.closed_loop(table, score="score", asked="asked", followed_up="done", person="who", until="2025-04-01")
+    assert set(found.tidy()["term"]) == {"followed up"} and "too few answered again" in found.sentence()
+
+
 def test_a_planted_complaint_is_found_and_named():
     found = cx.topic_impact(planted(800, 1, 1.5), score="score", text="said", n_boot=200, seed=1)
     assert found.established and "omplaints about Delivery" in found.sentence()
@@ -392,6 +448,36 @@ def test_coding_by_hand_gives_precision_recall_and_alpha_by_language():
     assert cx.coding_agreement(sheet, coders=["second"]).tidy().set_index("language").at["all", "topic_precision"] < 1
     with pytest.raises(DataProblem, match="leaves 1 texts out \\(first: row 0\\)"):
         cx.coding_agreement(sheet.assign(first=[None, *sheet["first"][1:]]), coders=["first"])
+
+
+SHEET = pd.DataFrame({"language": ["en", "en", "pl"] * 10, "tagged": ["delivery; staff", "none", "prices"] * 10})
+
+
+@pytest.mark.parametrize(("coded", "message"), [
+    (5, "leaves 30 texts out"), (True, "leaves 30 texts out"), ([*SHEET["tagged"][1:], 5], "leaves 1 texts out .first: row 29"),
+    ([["prices"]] * 30, "leaves 30 texts out"), ([*SHEET["tagged"][1:], " "], "leaves 1 texts out .first: row 29"),
+])  # fmt: skip
+def test_a_sheet_coded_in_anything_but_words_is_refused_whoever_coded_it(coded, message):
+    for coders in ("first", "tagged"):
+        with pytest.raises(DataProblem, match=message):
+            cx.coding_agreement(SHEET.assign(first=SHEET["tagged"]).assign(**{coders: coded}), coders="first")
+    for nobody in ([], None):
+        with pytest.raises(DataProblem, match="at least one coder"):
+            cx.coding_agreement(SHEET, coders=nobody)
+
+
+def test_topics_of_coders_are_read_without_their_case_and_a_semicolon_at_the_end_adds_none():
+    for coded in (SHEET["tagged"].str.title(), SHEET["tagged"] + ";", " " + SHEET["tagged"] + " ; "):
+        for given in (coded, coded.astype("category"), coded.astype("string"), coded.astype(object)):
+            found = cx.coding_agreement(SHEET.assign(first=given), coders=["first"]).tidy()
+            assert (found[["estimate", "topic_precision"]] == 1).all(axis=None)
+
+
+@pytest.mark.parametrize("kind", [object, "str", "string", "category"])
+def test_texts_of_a_sheet_whose_language_is_missing_are_of_the_undecided(kind):
+    sheet = SHEET.assign(first=SHEET["tagged"], language=SHEET["language"].where(SHEET.index != 4).astype(kind))
+    rows = cx.coding_agreement(sheet, coders=["first"]).tidy().set_index("language")
+    assert rows["n"].to_dict() == {"en": 19, "pl": 10, "undecided": 1, "all": 30}
 
 
 def test_topics_of_fewer_persons_than_the_floor_are_hidden_and_not_quoted():
@@ -474,7 +560,7 @@ def reviews_of(shared) -> pd.DataFrame:
 
 def test_russian_bank_reviews_hold_the_placeholder_of_the_portal_17_times(shared):
     found = read_texts(reviews_of(shared), "TEXT")
-    assert found.repeated.iloc[0] == 17 and {LANGUAGES[c] for c in found.code} == {"ru"}
+    assert pd.Series(found.texts).value_counts().iloc[0] == 17 and {LANGUAGES[c] for c in found.code} == {"ru"}
 
 
 def test_tone_of_russian_bank_reviews_agrees_with_their_stars(shared):
@@ -549,7 +635,7 @@ def test_no_contact_data_in_anything_that_voice_gives(tmp_path, monkeypatch):
         cx.save(finding, name=name)  # tables, sentence, summary and checks
         out += map(strings_of, finding.tables().values())
     texts = read_texts(table, "said")
-    out += [*texts.repeated.index, *texts.words, *(f.read_text(encoding="utf-8") for f in tmp_path.rglob("*.*"))]
+    out += [*texts.texts, *texts.words, *(f.read_text(encoding="utf-8") for f in tmp_path.rglob("*.*"))]
     assert len(list(tmp_path.rglob("*.json"))) == len(found)
     told = "\n".join(out)
     parts = {p for c in CONTACTS for p in [c, c.replace(" ", ""), *re.findall(r"[\w.]+@|\d{5,}", c)]}

@@ -1,8 +1,6 @@
 """Free texts as words, clauses, tone and topics: redacted first, in a known language, what says nothing counted apart.
 
-A pattern is one to three words in a row; ``*`` at the end of a word stands for the rest of it, alone for up to three
-words of the same clause (*take * back*). Words are compared in lower case, without accents and apostrophes. A clause
-ends at a stop or *but*, its parts at a comma or *and*; what has no tone in its part has that of its clause.
+What a pattern is stands at the head of ``taxonomy.yml``, what clauses and their parts are in docs/methods.md (Voice).
 """
 
 import re
@@ -11,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from html import unescape
 from itertools import chain
 from pathlib import Path
 
@@ -77,6 +76,7 @@ def read_taxonomy(taxonomy) -> dict[str, dict]:
     for topic, entry in taxonomy.items():
         mapped = isinstance(entry, Mapping)
         at = dict(where=where, topic=topic, has=", ".join(sorted(map(repr, entry))) if mapped else repr(entry))
+        say.refuse_if(str(topic) in found or re.fullmatch("(?i)other|none|.*[;|].*", str(topic)), "no_name", **at)
         say.refuse_if(not mapped or not set(entry) <= set(KEYS), "no_entry", **at)
         patterns = {key: _listed(entry.get(key)) for key in KEYS[1:]}
         say.refuse_if(not any(patterns[key] for key in KEYS[1:-1]), "no_patterns", **at)
@@ -204,11 +204,6 @@ class Texts:
         empty = np.array([" ".join(re.findall(r"[^\W_]+", text)) in nothing for text in short]) | (self.length == 0)
         return self.given & ~empty & ((self.length > SHORT) | self.mentioned().any(axis=1))
 
-    @property
-    def repeated(self) -> pd.Series:
-        """How often each text of five words or more stands that stands in several rows, by text."""
-        return pd.Series(self.texts)[self.length >= LONG].value_counts().loc[lambda counts: counts > 1]
-
     def table_of(self, at) -> pd.DataFrame:
         """Return word, text, language and person of tokens."""
         row, words = self.row[at], np.array(self.words, dtype=object)
@@ -227,7 +222,8 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
     survey = as_survey(responses)
     say.refuse_if(text is None, "no_column")
     require_columns(survey.table, text, language, where="responses")
-    clean = redact(survey.table[text].map(composed, na_action="ignore").astype("str")).texts
+    written = survey.table[text].astype("str").str.replace(r"&#?\w+;", lambda sign: unescape(sign[0]), regex=True)
+    clean = redact(written.map(composed, na_action="ignore").astype("str")).texts
     said = clean.notna() & (clean != "") & (survey.weights(asked=False) != 0)
     texts, persons = clean.where(said, None).to_numpy(dtype=object), survey.every[1]
     say.refuse_if(not said.any(), "no_text", text=text, n=len(texts))
@@ -257,10 +253,10 @@ def read_texts(responses, text: str, *, language: str | None = None, taxonomy=No
 
 def _declared(column: pd.Series) -> np.ndarray:
     """Return the language of each row as a column says it."""
-    values = column.map(composed, na_action="ignore").astype("str").str.lower()
+    values = redact(column.map(composed, na_action="ignore").astype("str")).texts.str.lower()  # it may hold comments
     found = values.str.replace(r"[-_].*", "", regex=True).replace(shipped()[1]["names"]).fillna(LANGUAGES[3])
     strange = ~found.isin(LANGUAGES).to_numpy()
-    said = ", ".join(map(repr, sorted(values[strange].unique())[:3]))
+    said = ", ".join(repr(value[:40]) for value in sorted(values[strange].unique())[:3])
     say.refuse_if(strange.any(), "no_language", column=column.name, said=said, n=strange.sum(), row=np.argmax(strange))
     return found.map(LANGUAGES.index).to_numpy()
 

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from cxresearch import digits
-from cxresearch.errors import require_columns
+from cxresearch.errors import DataProblem, require_choice, require_columns
 from cxresearch.figures import PALETTE, QUIET, axes_or_new, columns, titled, wrap, written
 from cxresearch.findings import ENDS, Check, Finding, as_text, csv_safe, ends, listing, nothing, number, percent
 from cxresearch.inference import adjusted_p_values, critical_value, t_interval, wilson_interval
@@ -15,15 +15,11 @@ from cxresearch.inference.pooling import krippendorff_alpha
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.survey import as_survey, as_table
 from cxresearch.survey.sample import distinct
-from cxresearch.voice.texts import LANGUAGES, Texts, read_texts, say
+from cxresearch.voice.texts import LANGUAGES, LONG, Texts, read_texts, say
 
 TONES = {"negative": ("complaint", PALETTE[1]), "neutral": ("mention", QUIET), "positive": ("praise", PALETTE[0])}
-STEPS = {"rows": "", "with a text": "no text"}
-STEPS["that say something"] = "nothing said, such as 'no comment', or two words without a topic"
-SAME = "texts of five words or more that stand in several rows"
 LEAST, SEEN = 100, 30  # texts with a score; with a topic and without it, and customers followed up and not
 JUDGED = {"negative": "Complaints about ", "positive": "Praise of "}
-UNITS = {"nps": "points of the net promoter score", "share": "percentage points", "mean": "points of the answer"}
 SURE = 0.8  # chance above which a text is taken to praise; below 1 - SURE, to complain
 HALVES, ALIKE, TOP = 20, 0.6, 10  # half samples, how alike their topics must be, words that make a topic
 STEMMERS = {"en": "english", "pl": "polish", "ru": "russian", "undecided": "english"}
@@ -57,6 +53,7 @@ class Topics(Finding):
 
     def quotes(self, *, each: int = 2, tone: str = "negative") -> Quotes:
         """Return up to `each` redacted texts a topic whose base may be shown: to be read, in no table."""
+        require_choice("tone", tone, TONES)
         found, read = Quotes(), self.read
         found.finding = self.id
         fits = np.array([15 <= len(t or "") <= 160 for t in read.texts]) & read.says
@@ -95,33 +92,33 @@ def tag_topics(responses, *, text: str, taxonomy=None, language=None, by=None, w
     languages = pd.DataFrame({"language": LANGUAGES, "n": spoken})
     languages = languages[distinct(read.code[sample.rows], read.who[sample.rows], 4) >= survey.min_base]
     left = np.array([len(read.texts), read.given.sum(), read.says.sum()])
-    steps = {"step": list(STEPS), "rows": left, "removed": [0, *-np.diff(left)], "reason": list(STEPS.values())}
+    steps = {"step": ["rows", "with a text", "that say something"], "rows": left, "removed": [0, *-np.diff(left)]}
     forms = read.table_of(read.hits[0]).assign(topic=np.array(topics, dtype=object)[read.hits[1]])
     forms = forms.groupby(["topic", "word"])["who"].agg(n="size", persons="nunique").reset_index()
     forms = forms[forms.pop("persons") >= survey.min_base]
     further = {"patterns": forms.sort_values(["topic", "n", "word"], ascending=[True, False, True], ignore_index=True)}
     further["languages"] = languages.sort_values("n", ascending=False, kind="stable")
-    further["texts"] = pd.DataFrame(steps)
+    further["texts"] = pd.DataFrame(steps | {"reason": ["", say["no_text_given"], say["nothing_said"]]})
     if wave and not split and len(sample.keys) > 1:  # of the last two waves
         step, shares = np.array([-1, 1]), said["any"][:, :-1].T * 1.0
         gap = np.array([step @ sample.means(value)[-2:] for value in shares])
         spread = [max(step @ sample.covariance(value)[-2:, -2:] @ step, 0) for value in shares]
         changes = together(gap, np.sqrt(spread), confidence, sample.df[-2:].min()).assign(term=topics)
         further["changes"] = changes.assign(**dict(zip(["wave_before", "wave"], sample.keys["wave"].iloc[-2:])))
-    covered, mixed = float(sample.pooled().means(1.0 - said["any"][:, -1])[0]), language in split
-    again, told = read.repeated.sum() / read.given.sum(), 1 - spoken[3] / spoken.sum()
+    covered = float(sample.pooled().means(1.0 - said["any"][:, -1])[0])
+    told, mixed = 1 - spoken[3] / spoken.sum(), language in split
+    again = pd.Series(read.texts)[read.length >= LONG].duplicated(keep=False).sum() / read.given.sum()
     apart = "no: recall differs by language (coding_agreement)", not mixed, "stops" if mixed else "info"
     checks = (
         *sample.checks,
         Check("texts with a topic of the taxonomy", percent(covered), "at least 70 %", covered >= 0.7),
-        Check(SAME, percent(again), "at most 2 %", bool(again <= 0.02)),
+        Check(say["check_same"], percent(again), "at most 2 %", bool(again <= 0.02)),
         Check("texts whose language is known", percent(told), "at least 95 %", bool(told >= 0.95)),
         Check("groups that differ in language", "yes" if mixed else "no", *apart),
     )
     summary = {"n": len(sample), "n_effective": sample.n_effective, "method": "word patterns, tone by clause"}
-    summary["covered"] = covered
     keys, known = _told(table.drop_duplicates("term", keep="last"), read.labels, further.get("changes"), 1 - confidence)
-    question = "tag_topics", text, ", ".join(split) or None, table, summary, checks
+    question = "tag_topics", text, ", ".join(split) or None, table, summary | {"covered": covered}, checks
     more = dict(labels=read.labels, further=further, suppressed=int(table["estimate"].isna().sum()))
     return Topics.of(say, keys, known, confidence, *question, source=survey, figure=_bars, read=read, **more)
 
@@ -167,7 +164,7 @@ def _told(whole, labels, changes, alpha: float) -> tuple[list[str], dict]:
     first, worst = (digits.largest(shown, column) for column in ("estimate", "negative"))
     known = {"topic": labels[first["term"]], "share": first["estimate"]}
     known |= {"worst": labels[worst["term"]], "complaints": worst["negative"]}
-    return ["topics", *["topics_worst"] * bool(worst["negative"] >= 0)], known
+    return ["topics", *["topics_worst"] * bool(worst["negative"] > 0)], known
 
 
 def _bars(finding: Topics, ax):
@@ -220,18 +217,19 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
     >>> print(cx.coding_agreement(sheet.assign(anna=sheet["tagged"], jan=sheet["tagged"]), coders=["anna", "jan"]))
     The taxonomy finds 100 % of the topics that people give ...
     """
-    coders = [coders] if isinstance(coders, str) else list(coders)
+    coders = [coders] if isinstance(coders, str) else list(coders or ())
     require_columns(sheet, "language", "tagged", *coders, where="the sheet")
-    for coder in coders:
-        blank = sheet[coder].isna() | (sheet[coder].astype(str).str.strip() == "")
+    say.refuse_if(not coders, "no_coder")
+    for coder in ("tagged", *coders):
+        blank = np.array([not isinstance(said, str) or not said.strip() for said in sheet[coder]])
         say.refuse_if(blank.any(), "blank", coder=coder, n=blank.sum(), row=np.argmax(blank))
-    said = [sheet[c].str.replace(r"\s*;\s*", "|", regex=True).str.strip() for c in ("tagged", *coders)]
-    said = [topics.str.get_dummies() for topics in said]
-    topics = sorted(set().union(*said) - {"none"})
+    said = [sheet[c].astype("str").str.replace(r"\s*;\s*", "|", regex=True).str.strip() for c in ("tagged", *coders)]
+    said = [topics.str.lower().str.get_dummies() for topics in said]
+    topics, languages = sorted(set().union(*said) - {"none", ""}), sheet["language"].astype("str").fillna(LANGUAGES[3])
     found, *given = (flags.reindex(columns=topics, fill_value=0).to_numpy(dtype=bool) for flags in said)
     truth, rows = np.mean(given, axis=0) > 0.5, []
-    for name in (*pd.unique(sheet["language"]), "all"):
-        at = (sheet["language"] == name).to_numpy() | (name == "all")
+    for name in (*languages.unique(), "all"):
+        at = (languages == name).to_numpy() | (name == "all")
         row, agreed = {"language": name, "n": int(at.sum())}, (truth & found)[at].sum()
         for key, base in (("estimate", truth[at].sum()), ("topic_precision", found[at].sum())):
             share = agreed / max(base, 1)
@@ -239,8 +237,7 @@ def coding_agreement(sheet: pd.DataFrame, *, coders, confidence: float = 0.95) -
         ratings = np.array([g[at].ravel() for g in given], dtype=float)
         rows.append(row | {"alpha": krippendorff_alpha(ratings, level="nominal") if len(coders) > 1 else np.nan})
     least, alpha = pd.DataFrame(rows[:-1])["conf_low"].min(), rows[-1]["alpha"]
-    worst = "recall, lower end, in the language where it is lowest"
-    recalled = Check(worst, percent(least), "at least 80 %", bool(least >= 0.8))
+    recalled = Check(say["check_recall"], percent(least), "at least 80 %", bool(least >= 0.8))
     checks = recalled, Check("coders agree (alpha)", number(alpha, 2), "at least 0.67", bool(alpha >= 0.67))
     summary, drawn = {"n": len(sheet), "method": "majority of the coders"}, {"scale": 100, "unit": "recall, %"}
     question = "coding_agreement", "topics", None, pd.DataFrame(rows), summary, checks
@@ -305,8 +302,8 @@ def free_topics(responses, *, text, taxonomy=None, language=None, counts=range(2
     table = pd.DataFrame({"words": named, **ends("estimate", share, *wilson_interval(share, n, confidence=0.95))})
     table = table.assign(come_again=again).iloc[digits.descending(share, named)].reset_index(drop=True)
     known = {"k": len(parts), "words": table["words"][0], "share": table["estimate"][0]}
-    check = Check("topics come again in half of the texts (Jaccard)", number(best, 2), "at least 0.6", True, "stops")
-    summary = {"n": n, "method": "non-negative factors of TF-IDF", "come_again": best, "established": True}
+    check = Check(say["check_stable"], number(again.mean(), 2), "at least 0.6", True, "stops")
+    summary = {"n": n, "method": "non-negative factors of TF-IDF", "come_again": again.mean(), "established": True}
     question, drawn = ("free_topics", text, None, table, summary, (check,)), {"scale": 100, "unit": f"% of {n} texts"}
     return Finding.of(say, ["free"], known, 0.95, *question, source=read.survey, drawn=drawn)
 
@@ -356,12 +353,12 @@ def topic_impact(
     clear, keys, known = np.flatnonzero(table["established"]), ["impact_open"], {"score": survey.label(score)}
     if clear.size:
         top, rest = table.iloc[clear[0]], listing(name[0].lower() + name[1:] for name in about[clear])
-        known = {**top, "n": len(sample), "about": about[clear[0]], "unit": UNITS[unit], "rest": rest}
+        known = {**top, "n": len(sample), "about": about[clear[0]], "unit": say[unit], "rest": rest}
         known |= {"of": len(table), "clear": len(clear)}
         keys = [f"impact_{'costs' if top['estimate'] < 0 else 'adds'}{'_mean' * (unit == 'mean')}", "impact_more"]
     summary = dict(n=len(sample), method="leave one out, and least squares on all topics", confidence=confidence)
     summary["established"] = bool(clear.size)
-    drawn = dict(names=about, marked=table["established"], line=0, unit=f"contribution to the score, {UNITS[unit]}")
+    drawn = dict(names=about, marked=table["established"], line=0, unit=f"contribution to the score, {say[unit]}")
     question = "topic_impact", f"{score}, {text}", None, table, summary, (*sample.checks, enough, alike)
     hidden = int(((persons > 0) & (persons < survey.min_base)).sum())
     more = dict(labels=read.labels, fitted=fitted, drawn=drawn, suppressed=hidden)
@@ -369,7 +366,7 @@ def topic_impact(
 
 
 def scored(survey, score: str) -> tuple[np.ndarray, str, np.ndarray, str]:
-    """Return answers in points, of which kind (`UNITS`); 1 for satisfied, 0 for dissatisfied, NaN for neither; who these are."""
+    """Return answers in points, of which kind; 1 for satisfied, 0 for dissatisfied, NaN for neither; who these are."""
     require_columns(survey.table, score, where="responses")
     answer = pd.to_numeric(survey.table[score], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     known = np.isfinite(answer)
@@ -393,8 +390,7 @@ def contribution(weights: np.ndarray, flags: np.ndarray, value: np.ndarray) -> n
 
 def least_squares(sample, value, asked, given, confidence: float):
     """Return the statsmodels fit on columns asked for and given, and the former's rows with the design's errors (Holm);
-    the estimate of a column that the others tell exactly is missing.
-    """
+    the estimate of a column that the others tell exactly is missing."""
     from statsmodels.regression.linear_model import WLS
 
     x, k = np.column_stack([asked, given]).astype(float), asked.shape[1]
@@ -470,10 +466,9 @@ def tone_of_texts(
     drawn = {"scale": 100, "names": [f"reads as satisfied: {percent(p)}" for p in table["reads_as"]]}
     drawn["unit"] = f"satisfied by {survey.label(score)}, % of a fifth of the texts"
     question = "tone_of_texts", f"{score}, {text}", None, table, summary | {"auc_words": plain}, checks
-    unlike = pd.DataFrame({"term": list(apart), "n": [f.sum() for f in apart.values()]})
-    more = dict(further={"disagreement": unlike} if all(seen) else {}, drawn=drawn)
-    keys = ["tone_agrees" if stays else "tone_open", "tone_apart"]
-    return Finding.of(say, keys, known, confidence, *question, source=survey, **more)
+    unlike = {"disagreement": pd.DataFrame({"term": list(apart), "n": [f.sum() for f in apart.values()]})}
+    keys, more = ["tone_agrees" if stays else "tone_open", "tone_apart"], unlike if all(seen) else {}
+    return Finding.of(say, keys, known, confidence, *question, source=survey, further=more, drawn=drawn)
 
 
 def log_odds(first, second, prior) -> tuple[np.ndarray, np.ndarray]:
@@ -551,8 +546,8 @@ def closed_loop(
     table, who = survey.table, survey.every[1]
     say.refuse_if(asked is None or followed_up is None, "no_dates")
     require_columns(table, score, asked, followed_up, next_score, person, where="responses")
-    start, done = (pd.DatetimeIndex(pd.to_datetime(table[c], errors="coerce")) for c in (asked, followed_up))
-    end = start.max() if until is None else pd.Timestamp(until)
+    start, done = (_dates(column, table[column]) for column in (asked, followed_up))
+    end = start.max() if until is None else _dates("until", pd.Series([until]))[0]
     if len({when.tz is None for when in (start, done, end)}) > 1:  # by the clock, where some are in no time zone
         start, done, end = (when.tz_localize(None) for when in (start, done, end))
     end = max(end, done.max()) if until is None else end
@@ -573,8 +568,8 @@ def closed_loop(
     numbers = table[[score, next_score or score]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     answer, later = numbers.T
     if next_score is None:
-        order = start.argsort(kind="stable")
-        later = pd.Series(answer[order], order).groupby(who[order]).shift(-1).sort_index().to_numpy()
+        order = start.argsort(kind="stable")[: start.notna().sum()]  # an answer without a date is nobody's next
+        later = pd.Series(answer[order], order).groupby(who[order]).shift(-1).reindex(range(len(table))).to_numpy()
     known = low & np.isfinite(later)
     both = [(known & group)[sample.rows] for group in (seen, ~seen)]
     fewer, few = int(min(map(np.sum, both))), min(len(set(who[sample.rows[group]])) for group in both)
@@ -590,12 +585,21 @@ def closed_loop(
         summary["established"] = clear = bool(gap["conf_low"] > 0 or gap["conf_high"] < 0)
         key = ("loop_gains" if gap["estimate"] > 0 else "loop_loses") if clear else "loop_open"
         told = {**gap, **told, "naive": naive, "again": len(again)}
-    asked_twice = "dissatisfied who answered again, followed up and not"
-    checks = (*sample.checks, Check(asked_twice, fewer, f"at least {SEEN}", fewer >= SEEN))
+    checks = (*sample.checks, Check(say["check_again"], fewer, f"at least {SEEN}", fewer >= SEEN))
     shown = shown[len(last) - np.searchsorted(last, shown["days_since"]) >= survey.min_base]
     more = dict(further={"curve": shown}, drawn={"target": target_days}, figure=_curve)
     question = "closed_loop", score, None, pd.DataFrame(rows), summary, checks
     return Finding.of(say, ["loop", key], told, confidence, *question, source=survey, **more)
+
+
+def _dates(name: str, values: pd.Series) -> pd.DatetimeIndex:
+    """Return dates, missing where blank; refused where one cannot be read: it would count as no follow-up."""
+    texts = values if values.dtype.kind == "M" else values.astype("str").str.strip().replace("", None)
+    try:
+        return pd.DatetimeIndex(pd.to_datetime(texts))
+    except ValueError:
+        bad = (pd.to_datetime(texts, errors="coerce", utc=True).isna() & texts.notna()).to_numpy()
+    raise DataProblem(say("no_dates_in" if bad.any() else "zones", name=name, n=bad.sum(), row=np.argmax(bad)))
 
 
 def _curve(finding: Finding, ax):
