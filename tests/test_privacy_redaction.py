@@ -14,6 +14,11 @@ from cxresearch.privacy.redaction import luhn, redact_text
 GOES = [
     ("Write to anna.nowak+1@poczta.example.pl.", "Write to [e-mail]."),
     ("почта: иван@пример.рф, жду", "почта: [e-mail], жду"),
+    ("ANNA(at)example.org or anna [at] example [dot] org", "[e-mail] or [e-mail]"),
+    ("anna.nowak(małpa)poczta.example.pl, napisz", "[e-mail], napisz"),
+    ("иван(собака)пример точка рф", "[e-mail]"),
+    ("reach me: anna at example dot co dot uk", "reach me: [e-mail]"),
+    ("anna {a} example.com and anna<at>example.org", "[e-mail] and [e-mail]"),
     ("Call me on +44 7700 900123!", "Call me on [phone]!"),
     ("Pozdrawiam, \x85Ewa Nowak", "Pozdrawiam, \x85[name]"),
     ("zadzwońcie 601 234 567 po 17", "zadzwońcie [phone] po 17"),
@@ -50,6 +55,8 @@ GOES = [
     ("С уважением, Ольга Ким", "С уважением, [name]"),
 ]
 STAYS = [
+    "I shop at example.org, and (at) the counter they were kind",
+    "Look at the dot (a) and at point (b).",
     "In 2018 I waited; since 1999, 2015-2019 and 2016 2017 2018.",
     "On 2018-12-31, 31.12.2018, 12/31/2018 10:30, 20181231 and 2019-11-01 10:30-11:45.",
     "1 299,00 zł, 12 000 000 руб., 1,250,000.00 USD, $1000000, 601 234 567 PLN, 100.000 €, 12.500.000",

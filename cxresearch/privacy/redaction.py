@@ -165,6 +165,7 @@ def _mixed(text: str) -> bool:
 JUDGES = {
     "link": _whole("link", lambda url: "?" in url or PATTERNS["with_id"].search(url.split("//")[-1].partition("/")[2])),
     "e-mail": _whole("e-mail", bool),
+    "written": _whole("e-mail", bool),
     "iban": _iban,
     "ipv6": _whole("IP address", lambda text: len(re.findall("[0-9a-f]+", text, re.I)) > 1 and is_ip(text)),
     "mixed": _whole("number", _mixed),
@@ -179,5 +180,6 @@ _WHO = "|".join(map(re.escape, forms(listed("names", "titles", "greetings"))))
 _WHO = _WHO.replace(r"\ ", r"[\s\p{Z}\p{C}]").replace(r"\-", r"\p{Pd}")
 SUSPECT = (
     rf"[\p{{Nd}}\p{{Cf}}\p{{M}}@\x{{FF01}}-\x{{FF5E}}]|(?i:://|www\.|:.*:|{STEMS})"
+    r"|(?i:[(\[{<]\PL?(?:at|a|ma.pa|собака)\PL?[)\]}>]|\PL(?:dot|kropka|точка)\PL)"
     rf"|(?:^|[^\p{{L}}\p{{N}}_])(?i:{_WHO})[.,]?[\s\p{{Z}}\p{{C}}]+[\p{{Lu}}\p{{Lt}}\p{{N}}]"
 )
