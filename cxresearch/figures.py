@@ -158,10 +158,10 @@ def dots_named(ax, x, y, names, arms):
     return ax
 
 
-def written(finding, ax=None):
-    """Write the sentence of a finding where its figure would stand, and return the Axes."""
+def written(words, ax=None):
+    """Write words, or the sentence of a finding, where a figure would stand, and return the Axes."""
     ax = axes_or_new(ax, rows=1)
-    ax.text(0.5, 0.5, wrap(finding.says, 60, lines=6), ha="center", va="center", transform=ax.transAxes)
+    ax.text(0.5, 0.5, wrap(getattr(words, "says", words), 60, lines=6), ha="center", va="center", transform=ax.transAxes)
     ax.set_axis_off()
     return ax
 
