@@ -548,6 +548,13 @@ def test_touchpoints_written_as_numbers_are_the_declared_ones_whatever_a_gap_mak
     assert moves_of(log)[1]["1", "2"] == 40
 
 
+def test_rows_that_hold_lists_repeat_one_another_where_they_are_written_alike():
+    tied = log_of([["web", "shop"]] * 40, outcome=None).assign(tags=lambda t: [["new"]] * len(t))
+    other = tied[:5].assign(tags=[["old"]] * 5)
+    log = event_log(pd.concat([tied, tied[:3], other], ignore_index=True), "case", "at", ["step"])
+    assert len(log.table) == len(tied) + 5 and [c.value for c in log.checks[1:]] == [3, 5]
+
+
 def test_a_blank_case_is_nobodys():
     log = log_of([["web", "shop"]], copies=40)
     blank = log.assign(case=log["case"].where(log.index > 9, " "))
@@ -725,6 +732,14 @@ MOMENTS, CHANNELS = dict(touchpoints=["web"], seed=1), dict(score="web", channel
         (lambda: cx.time_to_resolve(CLOSED, until="soon", **TIMES), "until='soon' is no moment that the clock"),
         (lambda: cx.repeat_contacts(ZONED, **REPEATS | {"topic": "step", "customer": "case", "until": "2024-11-03 01:30"}),
          "until='2024-11-03 01:30' is no moment that the clock of the contacts shows once"),
+        (lambda: cx.journey_paths(LOG.replace({"step": {"web": "(start)"}}), **PATHS), r"step holds \(start\), as the ends of"),
+        (lambda: cx.journey_paths(LOG.replace({"step": {"web": "(end)"}}), **PATHS), "give that touchpoint another name"),
+        (lambda: cx.repeat_contacts(LOG, within_days="7", **REPEATS), "within_days='7' must be above 0: a number"),
+        (lambda: cx.repeat_contacts(LOG, within_days=np.inf, **REPEATS), "within_days=inf must be above 0: a number"),
+        (lambda: cx.journey_paths(LOG, **PATHS | {"confidence": "95 %"}), "confidence='95 %' must lie between 0 and 1"),
+        (lambda: cx.handoff_penalty(CLOSED, landmark="a day", **HANDED), "landmark=a day: cases must be compared from"),
+        (lambda: cx.time_to_resolve(CLOSED, until=["2025"], **TIMES), "is no moment that the clock"),
+        (lambda: mapped(responses=None), r"\(site and staff\), which no responses hold; give responses="),
         (lambda: mapped(500), "customers are fewer than the 500 of the floor"),
         (lambda: mapped(measured=DECLARED.assign(stage="afer")), "stage 'afer' is not one of before, purchase, after; did you"),
         (lambda: mapped(measured=DECLARED.assign(touchpoint=["web", "web", "bill"])), "declared twice: web; give each one item"),
@@ -735,6 +750,8 @@ MOMENTS, CHANNELS = dict(touchpoints=["web"], seed=1), dict(score="web", channel
         (lambda: cx.moments_of_truth(ANSWERS.assign(web=np.inf), outcome="outcome", **MOMENTS), "web holds 'inf'"),
         (lambda: cx.moments_of_truth(ANSWERS, outcome="outcome", low=2, high=4, min_rows=900, **MOMENTS), "none of web has 900"),
         (lambda: cx.channel_consistency(ANSWERS, **CHANNELS | {"worth_acting_on": 0}), "worth acting on, above 0"),
+        (lambda: cx.channel_consistency(ANSWERS, **CHANNELS | {"worth_acting_on": "0.3"}), "worth acting on, above 0"),
+        (lambda: cx.channel_consistency(ANSWERS, confidence=0.4, **CHANNELS), "confidence=0.4 must be above 0.5: two one-sided"),
         (lambda: cx.channel_consistency(ANSWERS, **CHANNELS, min_rows=150), "0 channel with 150 rated contacts; comparing takes"),
         (lambda: cx.channel_consistency(ANSWERS, **CHANNELS | {"score": "channel"}), "holds 'a' .* no number"),
     ],

@@ -492,6 +492,14 @@ REFUSED = {
     "a margin of more than all": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=1, margin=1.5, seed=1), "margin must lie above 0 and at most at 1"),
     "no cost": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=0, seed=1), "cost=0.00 with .* must be the money"),
     "three values": (lambda: cx.difference_in_differences(SHOPS.assign(runs=SHOPS["shop"] % 3), treated="runs", **ASKED), "must hold two values.*it holds 3: 0, 1 and 2"),
+    "a number treated": (lambda: cx.difference_in_differences(SHOPS, treated=3, **ASKED), "treated=3 is neither a column of the panel nor a list"),
+    "a control by its name": (lambda: cx.difference_in_differences(SHOPS, treated="runs", controls="price", **ASKED), "no column 'price'"),
+    "a share in text": (lambda: cx.cost_ratios(SPENT, counts={"new": (CALLS, "at")}, share_for_acquisition="half", **COSTS), "share_for_acquisition=half: say which part"),
+    "a hold-out in text": (lambda: cx.fit_lifetime(BUYERS, **UNTIL, holdout="a third", seed=1), "holdout='a third' must lie between 0 and 1"),
+    "a horizon in text": (lambda: cx.fit_lifetime(BUYERS, **UNTIL, horizon="12", seed=1), "a horizon above 0"),
+    "a horizon without end": (lambda: cx.fit_lifetime(BUYERS, **UNTIL, horizon=np.inf, model="sbg", seed=1), "a horizon above 0"),
+    "a margin in text": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost=1, margin="all", seed=1), "margin must lie above 0"),
+    "a cost in text": (lambda: cx.payback(WON, BUYERS, **UNTIL, since="since", cost="20", seed=1), "no cost to win a customer to pay back: cost='20'"),
     "few treated": (lambda: cx.difference_in_differences(SHOPS, treated=[0, 1, 2, 3], **ASKED), "4 units \\(shop\\) with the programme and 8 without"),
     "few others": (lambda: cx.difference_in_differences(SHOPS, treated=range(9), **ASKED), "at least 5 of each"),
     "unit unknown": (lambda: cx.difference_in_differences(SHOPS, treated=[99], **ASKED), "treated names 99, which shop never holds"),
@@ -530,6 +538,24 @@ def test_months_of_six_digits_are_months_and_costs_without_a_kind_are_costs_of_s
     found = cx.cost_ratios(pd.concat([SPENT, SPENT[:1].assign(kind=None)]), **asked)
     assert found.tidy()["numerator"].tolist() == [11.0, 16.0]
     assert "not stated" in set(found.checks()["value"].astype(str))
+
+
+def test_weeks_of_six_digits_go_on_over_the_turn_of_the_year_and_a_missing_one_is_refused():
+    weeks = [year * 100 + week for year, last in ((2020, 53), (2021, 52), (2022, 20)) for week in range(1, last + 1)]
+    series = pd.DataFrame({"week": weeks, "wait": np.random.default_rng(1).normal(size=len(weeks))})
+    asked = dict(outcome="wait", period="week", since=202130, min_points=40)
+    plain = cx.interrupted_series(series.assign(week=range(len(weeks))), **asked | {"since": weeks.index(202130)})
+    same(cx.interrupted_series(series, **asked), plain)
+    with pytest.raises(cx.DataProblem, match="a period is missing before 202141"):
+        cx.interrupted_series(series[series["week"] != 202140], **asked)
+
+
+def test_periods_are_called_as_they_are_written():
+    months = SHOPS.assign(month=(pd.Period("2020-01") + SHOPS["month"]).astype(str))
+    found = cx.difference_in_differences(months, treated="runs", **ASKED | {"since": "2021-01"})
+    assert list(found.tables()["event_study"]["period"][:2]) == ["2020-01", "2020-02"]
+    found = cx.interrupted_series(months, outcome="wait", period="month", since="2021-01-01")
+    assert found.tables()["lines"]["period"].iloc[-1] == "2021-08"
 
 
 def test_customers_whose_since_has_a_zone_are_those_of_the_clock():

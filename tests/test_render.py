@@ -197,10 +197,11 @@ def test_markdown_of_a_notebook_is_rendered_as_in_jupyter():
     )
 
 
-def card(tmp_path, status="ok", reason=None, checks=(), others=(), **more) -> Page:
-    for name, told in [("main", checks)] * bool(checks) + [("other", others)] * bool(others):
+def card(tmp_path, status="ok", reason=None, checks=(), others=(), other="other", glance=None, **more) -> Page:
+    for name, told in [("main", checks)] * bool(checks) + [(other, others)] * bool(others):
         saved = {"id": "f", "function": "f", "title": "It is <b>12</b> & more", "sentence": "It is <b>12</b> & more."}
         saved |= {"established": None, "labels": {}, "checks": list(told), "tables": {"tidy": "main.tidy.csv"}}
+        saved |= {"glance": glance or {}} if name == "main" else {}
         (tmp_path / "findings" / "answer").mkdir(parents=True, exist_ok=True)
         (tmp_path / "findings" / "answer" / f"{name}.json").write_text(json.dumps(saved), encoding="utf-8")
     write_pages(Record(**record(status, reason, title="Why so?", headline="main") | more), tmp_path)
@@ -238,6 +239,19 @@ def test_what_stops_another_finding_of_the_page_is_not_said_to_stop_its_conclusi
     stops = {"check": "a cause", "value": 3, "limit": "none", "ok": False, "level": "stops"}
     told = card(tmp_path, checks=[{**stops, "ok": True}], others=[stops, stops, {**stops, "level": "care"}]).text
     assert "4 checks: 2 stop another conclusion of the page, 1 asks for care" in told and "stop a conclusion" not in told
+
+
+def test_what_stops_the_headline_stands_open_though_another_finding_fails_alike_before_it(tmp_path):
+    stops = {"check": "a cause", "value": 3, "limit": "none", "ok": False, "level": "stops"}
+    told = card(tmp_path, checks=[stops], others=[stops], other="before").text
+    assert "2 checks: 1 stops a conclusion, 1 stops another conclusion" in told
+    assert "What stops a conclusion" in told and "(before, main)" not in told
+
+
+def test_a_page_whose_headline_was_not_asked_has_no_other_conclusion(tmp_path):
+    stops = {"check": "a cause", "value": 3, "limit": "none", "ok": False, "level": "stops"}
+    told = card(tmp_path, checks=[{**stops, "ok": True}], others=[stops], glance={"method": "none"}).text
+    assert "1 check: 1 stops a conclusion" in told and "another conclusion" not in told
 
 
 def test_the_index_says_that_all_checks_hold(tmp_path):

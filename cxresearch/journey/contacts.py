@@ -73,7 +73,7 @@ class Log:
         try:
             when = pd.Timestamp(until)
             when = when.tz_localize(self.zone) if when.tzinfo is None or self.zone is None else when
-        except ValueError:  # no date, or an hour that the clock skips or shows twice
+        except (TypeError, ValueError):  # no date, or an hour that the clock skips or shows twice
             say.refuse_if(True, "no_until", until=until)
         return int(when.to_numpy().astype("datetime64[us]").astype(np.int64))
 
@@ -137,7 +137,11 @@ def event_log(interactions, case, time, columns=(), *, order=None, ordered=False
     code, moment, rank = code[at], moment[at], rank[at]
     same = np.append(False, (code[1:] == code[:-1]) & (moment[1:] == moment[:-1]) & (rank[1:] == rank[:-1]))
     beside, again = np.flatnonzero(same | np.append(same[1:], False)), np.zeros(len(at), dtype=bool)
-    again[beside] = table.iloc[at[beside]].duplicated()
+    rows = table.iloc[at[beside]]
+    try:
+        again[beside] = rows.duplicated()
+    except TypeError:  # lists cannot be looked up
+        again[beside] = rows.map(repr).duplicated()
     run, tied = np.cumsum(~same[beside]), same.copy()  # copies of one row alone may stand in any order
     tied[beside] &= np.isin(run, run[(same & ~again)[beside]])
     kept, copies = ~again | (duplicates == "keep"), int(again.sum())
@@ -225,10 +229,8 @@ def groups_of(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
 def design_of(table: pd.DataFrame) -> np.ndarray:
     """Return controls (n, p): numbers with columns of "not known", others by value less the first; none constant."""
     many = [name for name in table.select_dtypes("number", "timedelta") if table[name].nunique() > 2]
-    numbers, others = (
-        table[many].astype(float).replace([np.inf, -np.inf], np.nan),
-        table.drop(columns=many).astype(object),
-    )
+    numbers = table[many].astype(float).replace([np.inf, -np.inf], np.nan)
+    others = table.drop(columns=many).astype(object)
     parts = [pd.get_dummies(column, drop_first=True, dummy_na=True) for _, column in others.items()]
     centred = (numbers - numbers.mean()) / numbers.std()  # what counts in millions would drown the rest
     found = np.column_stack([centred.fillna(0.0), numbers.isna(), *parts]).astype(float)
@@ -237,12 +239,10 @@ def design_of(table: pd.DataFrame) -> np.ndarray:
 
 def apart(columns, others) -> bool:
     """Return whether no column (n, q) follows from the others (n, p): else what is whose would be told by chance."""
-    whole = [
-        np.column_stack([np.ones(len(columns)), others]),
-        np.column_stack([np.ones(len(columns)), others, columns]),
-    ]
-    fewer, all_of = (np.linalg.matrix_rank(X.T @ X, rtol=1e-9, hermitian=True) for X in whole)
-    return all_of - fewer == whole[1].shape[1] - whole[0].shape[1]
+    without = np.column_stack([np.ones(len(columns)), others])
+    whole = np.column_stack([without, columns])
+    fewer, all_of = (np.linalg.matrix_rank(X.T @ X, rtol=1e-9, hermitian=True) for X in (without, whole))
+    return all_of - fewer == whole.shape[1] - without.shape[1]
 
 
 def listed(names) -> list:
@@ -337,9 +337,9 @@ def handoff_penalty(
     moment = pd.Series(log.moment[hit], dtype=float).groupby(log.case[hit]).min().reindex(range(len(opened)))
     start = (moment.fillna(np.inf).to_numpy() - opened) / HOUR
     ever, least = start <= hours, max(min_cases, log.source.min_base)
-    mark = float(pd.Series(start[ever]).median() if landmark is None else landmark)
+    mark = pd.Series(start[ever]).median() if landmark is None else landmark
     why = "; times are days without hours, give landmark=24 or more" if log.days else ""
-    say.refuse_if(mark <= 0, "no_landmark", mark=f"{mark:g}", why=why)
+    say.refuse_if(isinstance(mark, str) or mark <= 0, "no_landmark", mark=mark, why=why)
     at_risk, early, then = hours > mark, start <= mark, f"open {mark:g} hours after their opening had"
     arms = {"were handed on": ever, f"{then} been handed on": at_risk & early}
     for what, rows in (arms | {f"{then} not been handed on": at_risk & ~early}).items():
@@ -374,7 +374,7 @@ def handoff_penalty(
         Check("cases still open, share", still, "0.05, else means up to a horizon", still <= 0.05, "info"),
         Check("smallest share of either arm, within each group of the controls", share, "at least 0.1", share >= 0.1),
     )
-    summary = {"n": top["n"], "method": "landmark, Poisson pseudo-likelihood", "landmark": mark}
+    summary = {"n": top["n"], "method": "landmark, Poisson pseudo-likelihood", "landmark": float(mark)}
     summary |= {"n_open": int(np.sum(done == 0)), "e_value": hidden, "established": found}
     told = top | {"size": abs(top["estimate"] - 1), "late": late} | ends("naive", *(naive[end] for end in ENDS))
     told |= ends("later", *((far or naive)[end] for end in ENDS))
@@ -416,12 +416,11 @@ def repeat_contacts(
     'all'
     """
     require_share("confidence", confidence)
-    say.refuse_if(not within_days > 0, "no_days", days=within_days)
+    say.refuse_if(isinstance(within_days, str) or not 0 < within_days < np.inf, "no_days", days=within_days)
     log = event_log(interactions, customer, time, [topic, channel, *(by := listed(by))])
     limit, span, days = log.limit(until), int(within_days * 24 * HOUR), f"{within_days:g}"
-    inside = np.flatnonzero(log.moment < limit - span).astype(
-        np.int32
-    )  # a day on which nothing is known is not followed
+    # a day on which nothing is known is not followed
+    inside = np.flatnonzero(log.moment < limit - span).astype(np.int32)
     last, lost = log.clock([log.moment.max()])[0], len(log.case) - len(inside)
     say.refuse_if(not inside.size, "not_followed", until=until, days=days, last=last)
     marks = {"repeats": followed(log, topic, span, limit)}
@@ -495,11 +494,8 @@ def time_to_resolve(
         mine = hours[cell == g], done[cell == g]
         curve = kaplan_meier(*mine, at=[0.0], confidence=confidence)
         rows[g] |= ends("estimate", *curve.median())
-        mean = (
-            restricted_mean(*mine, mark, confidence=confidence)
-            if longest[g] > 0 or horizon is not None
-            else [np.nan] * 3
-        )
+        told = longest[g] > 0 or horizon is not None
+        mean = restricted_mean(*mine, mark, confidence=confidence) if told else [np.nan] * 3
         rows[g] |= ends("mean_hours", *mean)
         rows[g] |= {"horizon": mark, "n": len(mine[0]), "n_open": int(np.sum(mine[1] == 0))}
         columns = dict(zip(("hours", "at_risk", "estimate", "std_error", "conf_low", "conf_high"), curve))

@@ -62,17 +62,18 @@ def journey_coverage(
     survey, customer = None if responses is None else as_survey(responses), customer or log.source.person
     pairs, seen, total = declared[["term", "measured_by"]].dropna().to_numpy(), log.tied & False, len(log.case)
     code, names = groups_of(log.table[[touchpoint]])
-    for name, item in pairs if survey else ():
+    say.refuse_if(survey is None and len(pairs), "no_responses", names=listing(declared["measured_by"].dropna()))
+    for name, item in pairs:
         require_columns(survey.table, item, customer, where="responses")
         met = log.table[customer].isin(survey.table.loc[survey.table[item].notna(), customer])
         seen |= met.to_numpy() & (np.array(names) == name)[code]
-    strangers = survey and len(pairs) and not log.table[customer].isin(survey.table[customer]).any()
+    strangers = len(pairs) and not log.table[customer].isin(survey.table[customer]).any()
     say.refuse_if(strangers, "no_match", customer=customer)
     whole, table = log.shares({"measured": seen}, [touchpoint], np.arange(total), confidence)
     table, hidden = table.rename(columns={"group": "term"}).drop(columns="measured"), int(table["n"].isna().sum())
     unmet = declared.loc[~declared["term"].isin(table["term"]), ["term"]].assign(n=0)
     table = pd.concat([table, unmet]).merge(declared, how="left", on="term").fillna({"stage": "not stated"})
-    rated = {item: rating_of(survey, item) for _, item in pairs} if survey else {}
+    rated = {item: rating_of(survey, item) for _, item in pairs}
     table[["rating", "rating_share"]] = [rated.get(item, (np.nan, np.nan)) for item in table["measured_by"]]
     order = digits.descending(table["n"], table["term"])
     table = table.assign(share=table["n"] / total).iloc[order].reset_index(drop=True)
@@ -168,6 +169,8 @@ def journey_paths(
     require_share("confidence", confidence)
     log = event_log(interactions, case, time, [step, outcome], order=order, ordered=True, duplicates=duplicates)
     (code, names), cases, persons = groups_of(log.table[[step]]), len(log.starts), log.persons[log.case]
+    taken = [name for name in (START, END, WELL, LOST) if name in names]
+    say.refuse_if(taken, "own_name", step=step, names=listing(taken))
     say.refuse_if(len(names) < 2, "one_step", step=step, name=names[0])
     say.refuse_if(cases < min_cases, "few_paths", cases=cases, least=min_cases)
     good = np.ones(cases, dtype=bool) if outcome is None else log.said_yes(outcome)[log.last]
@@ -406,7 +409,8 @@ def channel_consistency(
         survey = survey.with_table(survey.table.assign(**told))
     require_columns(survey.table, score, channel, *case_mix, where="contacts")
     require_share("confidence", confidence)
-    say.refuse_if(not worth_acting_on > 0, "no_margin", margin=worth_acting_on)
+    say.refuse_if(isinstance(worth_acting_on, str) or not worth_acting_on > 0, "no_margin", margin=worth_acting_on)
+    say.refuse_if(confidence <= 0.5, "half_sure", confidence=confidence)
     y, known = numbers_of(survey.table, score), survey.table[channel].notna().to_numpy()
     sample = survey.sample(np.isfinite(y) & known, by=channel, what=survey.label(score))
     kept = np.flatnonzero((sample.n >= max(min_rows, 2)) & ~sample.hidden & (sample.df > 0))  # one cluster has no error

@@ -33,12 +33,10 @@ def read_panel(panel, outcome, unit, period, more=(), every=None) -> tuple:
     means = ", ".join(f"sum({w} * {value}) / sum({w}) AS {value}" for value in values)
     found = f"{'unit' if unit else 0} AS unit, {cut} AS period, {means}, sum({w})::DOUBLE AS weight, count({who}) AS n"
     with relation(panel, "the panel", **given, **values) as (rows, _, about, names):
-        known = [
-            *(f"{role} IS NOT NULL" for role in ("unit", at) if role in given),
-            *map("isfinite({})".format, values),
-        ]
+        known = [f"{role} IS NOT NULL" for role in ("unit", at) if role in given] + [f"isfinite({v})" for v in values]
         cells = rows.filter(" AND ".join(known)).aggregate(found).filter("weight > 0").df()
     say.refuse_if(cells.empty, "no_row", columns=listing([outcome, period, *more]))
+    cells["label"] = cells["period"].astype(str).str[:10]  # as it is written
     if isinstance(cells["period"][0], str):
         cells["period"] = cells["period"].astype(str)
         if cells["period"].str.fullmatch(r"\d{4}-\d\d(-\d\d.*)?").all():
@@ -69,6 +67,7 @@ def starts_of(panel, cells, unit, treated, since, start) -> np.ndarray:
     """Return the place of each unit's first period with the programme (`start`, or as `since` says), or infinity."""
     names, column = cells["unit"].unique(), since if start is None else treated
     if not isinstance(column, str | None):
+        say.refuse_if(not pd.api.types.is_list_like(column), "no_list", treated=column)
         listed, known = pd.Series(list(treated), dtype=object), ids_of(names)
         for unknown in listed[~ids_of(listed).isin(known)]:
             say.refuse_if(True, "no_unit", found=repr(unknown), unit=unit, near=nearest(unknown, names))
@@ -137,10 +136,11 @@ def interrupted_series(
     sides = dict(before=start, after=n - start, since=since, least=least)
     say.refuse_if(min(start, n - start) < least, "short_series", **sides)
     say.refuse_if(season and n < 2 * season, "short_season", season=season, needed=2 * (season or 0), n=n)
-    at, labels = cells["period"], cells["period"].astype(str).str[:10]
+    at, labels = cells["period"], cells["label"]
     if not isinstance(at[0], str):
-        months = not hasattr(at, "dt") and (at.between(190001, 210012) & (at % 100).between(1, 12)).all()  # 202401
-        steps = (at // 100 * 12 + at % 100 if months else at).diff()
+        if not hasattr(at, "dt") and (at.between(190001, 210053) & (at % 100).between(1, 53)).all():
+            at = at // 100 * (12 if (at % 100).max() <= 12 else 52) + at % 100  # months as 202401, or weeks
+        steps = at.diff()
         say.refuse_if(steps.max() > 1.6 * steps.median(), "gap", period=labels[steps.argmax()])
     y = (cells["y"] - cells.filter(like="amount").sum(axis=1)).to_numpy(dtype=float)
     X, at = segments(n, start, season), [2, 3]
@@ -246,7 +246,8 @@ def difference_in_differences(
     Waiting time in minutes is 1.43 lower where the programme runs than it would have been ...
     """
     require_share("confidence", confidence)
-    source, name, cells, columns = read_panel(panel, outcome, unit, period, tuple(controls), every)
+    controls = [controls] if isinstance(controls, str) else list(controls)
+    source, name, cells, columns = read_panel(panel, outcome, unit, period, controls, every)
     staggered = isinstance(since, str) and since in columns
     for left, given in ("treated", treated is not None), ("controls", len(controls)):
         say.refuse_if(staggered and given, "no_more", since=since, name=left)
@@ -301,7 +302,7 @@ def _at_once(cells, starts, draws, min_base, confidence) -> tuple:
     naive = t_interval(alone.mean(), stats.sem(alone), len(alone) - 1, confidence)
     rows = [clustered, change[FOUND], (clustered[0], *wild, p), naive]
     table = pd.DataFrame(np.array(rows, dtype=float), columns=FOUND).assign(n=[len(group)] * 3 + [len(alone)])
-    study = cells.drop_duplicates("t").sort_values("t")["period"].astype(str).str[:10].to_frame().reset_index(drop=True)
+    study = cells.drop_duplicates("t").sort_values("t", ignore_index=True)[["label"]].set_axis(["period"], axis=1)
     study["from_start"] = np.arange(len(study)) - start
     study[["treated", "control"]] = averages(Y.T, W.T, np.column_stack([group, ~group]))
     study = study.join(welch(Y - averages(Y, W, before), group, confidence))

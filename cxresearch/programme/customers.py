@@ -22,7 +22,7 @@ from cxresearch.inference import critical_value, fieller_interval, percentile_in
 from cxresearch.inference.events import require_one_id_type
 from cxresearch.inference.survival import kaplan_meier
 from cxresearch.privacy import hidden_cells, hide_cells, largest_share
-from cxresearch.programme.shared import PERIODS, dates, ids_of, moment, relation, say, statement
+from cxresearch.programme.shared import PERIODS, between, dates, ids_of, moment, relation, say, statement
 from cxresearch.survey import Survey, as_survey, as_table
 
 Payments = namedtuple("Payments", "ask end checks events customer unit")
@@ -238,12 +238,8 @@ def cohort_retention(
     table["cohort"] = table["cohort"].dt.to_period(PERIODS[period]).astype(str)
     n, names, soon = int(kept["n"].sum()), table["cohort"][kept.index], again.iloc[min(1, len(again) - 1)]
     share = kept["active"].sum() / n
-    known = dict(first=names.iloc[0], last=names.iloc[-1], period=period, days=soon["days"])
-    known |= (
-        dict(stock=few or number(stock, 0))
-        | ends("share", share, *wilson_interval(share, n, confidence))
-        | ends("again", *soon[ENDS])
-    )
+    known = ends("share", share, *wilson_interval(share, n, confidence)) | ends("again", *soon[ENDS])
+    known |= dict(first=names.iloc[0], last=names.iloc[-1], period=period, days=soon["days"], stock=few or f"{stock:,}")
     question = "cohort_retention", "active customers", "cohort", table, {"n": n, "method": say["cohort_method"]}
     found = paid.checks | dict(stock=(few or stock, True, "info"), not_over=(str(end.date()), True, "info"))
     more = dict(source=paid.events, found=found, further={"again": again}, figure=_matrix)
@@ -322,8 +318,7 @@ def cost_ratios(
     spent, length = _spent(events, {"period": period, "kind": kind, "amount": amount}, roles)
     unknown = sorted(set(counts) - {count for _, count, *_ in RATIOS.values()})
     say.refuse_if(unknown, "unknown_count", found=", ".join(unknown))
-    unsaid = share_for_acquisition is None or not 0 < share_for_acquisition <= 1
-    say.refuse_if("new" in counts and unsaid, "no_share", share=share_for_acquisition)
+    say.refuse_if("new" in counts and not between(share_for_acquisition, 0, 1), "no_share", share=share_for_acquisition)
     record = pd.period_range(spent["period"].min(), spent["period"].max())
     for term, (role, count, *_) in RATIOS.items():
         if count in counts and (role is None or role in roles.values()):
@@ -336,11 +331,10 @@ def cost_ratios(
     floor = max(getattr(given[0], "min_base", 1) for given in counts.values())
     few = table["term"].ne("cost_of_sale") & (table["denominator"] < floor)
     table = table.assign(**{c: table[c].mask(few) for c in table.columns[1:]})
-    loose = sorted(set(spent["kind"]) - set(roles))
     unpriced = int(spent["amount"].isna().sum())
     found = dict(unpriced=(unpriced, False)) if unpriced else {}
-    found |= dict(loose=(", ".join(loose) or "none", not loose), periods=(most, most >= 12))
-    found["unreached"] = lost, lost == 0
+    loose = ", ".join(sorted(set(spent["kind"]) - set(roles)))
+    found |= dict(loose=(loose or "none", not loose), periods=(most, most >= 12), unreached=(lost, lost == 0))
     if lifetime is not None and "cac" in set(table["term"]):
         stands = bool(lifetime.established)
         found |= dict(lifetime=("established" if stands else "not established", stands))
@@ -389,12 +383,13 @@ def payback(
     A new customer has paid back 20.00 EUR after ...
     """
     require_share("confidence", confidence)
-    say.refuse_if(not 0 < margin <= 1, "no_terms")
+    say.refuse_if(not between(margin, 0, 1), "no_terms")
     survey, price, low, high = as_survey(customers), cost, cost, cost
     if isinstance(cost, Finding):
         why = cost.sentence().removeprefix(CANNOT.capitalize()).rstrip(".")
         say.refuse_if("cac" not in set(cost.table["term"]), "no_price", why=why)
         price, low, high = cost.table.set_index("term").loc["cac", ENDS]
+    say.refuse_if(not pd.api.types.is_number(price), "no_price", why=f"cost={price!r}")
     bounded = price > 0 and low > 0 and np.isfinite(high)
     say.refuse_if(not bounded, "wrong_price", price=number(price, 2), span=span_of(low, high, confidence))
     spread = np.log(high / low) / (2 * critical_value(confidence))  # of the log of the cost
@@ -650,7 +645,7 @@ def fit_lifetime(
     require_choice("period", period, PERIODS)
     for name, value in (("confidence", confidence), ("holdout", holdout)):
         require_share(name, value)
-    say.refuse_if(not (horizon > 0 and 0 < margin <= 1 and discount_rate > -1), "no_terms")
+    say.refuse_if(not (between(margin, 0, 1) and between(horizon, 0) and between(discount_rate, -1)), "no_terms")
     buying, chance = model == "bg_nbd", dict(n_boot=n_boot, seed=seed)
     with payments(transactions, until, customer=customer, time=time, amount=amount) as paid:
         start, end = paid.ask("SELECT min(moment) AS first FROM source")["first"][0], paid.end

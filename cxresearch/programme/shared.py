@@ -33,6 +33,10 @@ def statement(keys, known, confidence, *question, source, found, figure=None, ki
     return kind.of(say, keys, known, confidence, *question, tuple(Check(*row) for row in said), source=source, **more)
 
 
+def between(value, low, high=np.finfo(float).max) -> bool:
+    return pd.api.types.is_number(value) and low < value <= high  # text is no number
+
+
 def dates(values) -> pd.Series:
     """Return the times that are written, missing where nobody knows: the month of 05/11/2024, the clock of a zone."""
     text = ids_of(values).replace({r"^(\d{4})(\d\d)$": r"\1-\2"} | QUARTERS, regex=True)

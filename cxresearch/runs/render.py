@@ -60,7 +60,7 @@ def _card(entry: NotebookEntry, saved: list[SavedFinding]) -> dict:
     """Return what pages show of a notebook: its entry, what it found and how sure that is."""
     lead = next((s for s in saved if s["name"] == entry.headline), None)  # unless it was withheld
     checks = [{"level": "care", **check, "finding": s} for s in saved if s.found for check in s["checks"]]
-    failed = [check | {"leads": lead in (None, check["finding"])} for check in checks if not check["ok"]]
+    failed = [c | {"leads": c["finding"] is lead or not (lead and lead.found)} for c in checks if not c["ok"]]
     levels = [c["level"] if c["leads"] or c["level"] != "stops" else "others" for c in failed]
     unmet: dict[tuple, dict] = {}  # checks that several findings report alike are one, with the names of these
     for check in failed:
