@@ -105,7 +105,7 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
 
 def _level(value) -> str:
     """Return a level as it is compared: 1, 1.0, "1" and "1.0" are one, whoever wrote it down."""
-    return looks_like(plain_text(value))
+    return {"-0": "0"}.get(level := looks_like(plain_text(value)), level)
 
 
 def _margin(table, start, column, goal) -> tuple[np.ndarray, pd.DataFrame]:
@@ -118,7 +118,7 @@ def _margin(table, start, column, goal) -> tuple[np.ndarray, pd.DataFrame]:
     say.refuse_if(len({*names}) < len(names), "level_twice", column=column, level=max(names, key=names.count))
     found, seen = pd.factorize(values)
     codes = pd.Index(names).get_indexer([*map(_level, seen)])[found]
-    if len(lost := values[codes < 0].value_counts()):
+    if len(lost := values[codes < 0].astype(object).value_counts()):  # of a categorical, not of levels nobody has
         level = lost.index.tolist()[0]
         raise DataProblem(say("no_target", column=column, n=lost.sum(), level=level, nearest=nearest(level, levels)))
     n = np.bincount(codes[start > 0], minlength=len(levels))
