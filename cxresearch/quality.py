@@ -46,7 +46,7 @@ def response_quality(responses, *, items, ratings=()) -> Finding:
     p = pd.Series(rated.to_numpy().ravel()).value_counts(normalize=True).to_numpy()
     straight["share_by_chance"] = [float(np.sum(p**k)) for k in straight.index]
     counts = {} if straight.empty else {"straight": straight}
-    if wave is not None:
+    if wave is not None and table[wave].notna().any():
         with suppress(DataProblem):  # where nothing tells their order, waves stand by their names
             table[wave] = waves_of(table[wave], survey.wave_order)
         parts = table.groupby(wave, sort=True, observed=True)

@@ -79,6 +79,8 @@ def test_waves_stand_in_the_order_of_time_where_it_is_known(known, order):
     rows["day"] = rows["wave"].map({"mid": "2025-01-01", "zero": "2025-04-01", "alpha": "2025-07-01"})
     waves = cx.response_quality(cx.as_survey(rows, wave="wave", **known), items=["a"]).tables()["waves"]
     assert waves["wave"].tolist() == order
+    none = cx.response_quality(cx.as_survey(rows.assign(wave=None), wave="wave"), items=["a"])
+    assert "waves" not in none.tables() and none.sentence() == "12 responses: no item was skipped."
 
 
 def test_the_floor_counts_persons_and_not_their_answers():
