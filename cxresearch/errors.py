@@ -66,5 +66,5 @@ def require_choice(name: str, value, choices) -> None:
 
 def require_share(name: str, value: float) -> None:
     """Raise `DataProblem` unless `value` lies strictly between 0 and 1."""
-    if isinstance(value, str) or not 0 < value < 1:
+    if isinstance(value, (str, type(None))) or not 0 < value < 1:
         raise DataProblem(f"{name}={value!r} must lie between 0 and 1, for example 0.95")

@@ -1,29 +1,25 @@
-"""How well a survey was answered: skipped, not applicable, straight-lined. The limits of checks are conventions.
+"""How well a survey was answered; Krosnick (1991), *Applied Cognitive Psychology* 5:213-236 (satisficing)."""
 
-Krosnick (1991), *Applied Cognitive Psychology* 5:213-236 (straight-lining as satisficing).
-"""
-
-from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 
 from cxresearch import digits
-from cxresearch.errors import require_columns
+from cxresearch.errors import DataProblem, require_columns
 from cxresearch.findings import Check, Finding, say
-from cxresearch.privacy import hide_small_bases, require_base
-from cxresearch.survey import as_survey
+from cxresearch.privacy import require_base
+from cxresearch.survey import as_survey, person_codes, waves_of
 
-MOST_SKIPPED, MOST_STRAIGHT = 0.20, 0.05  # an item skipped more often describes those who answered it, not the sample
+MOST_SKIPPED, MOST_STRAIGHT = 0.20, 0.05  # conventions: an item skipped more often tells of those who answered it
 FEWEST = 3  # items rated, under which one answer to all says nothing
 MANY = 5  # items rated, from which one answer to all is a reason to look; of three or four, alert people do it, too
 
 
-def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] = ()) -> Finding:
+def response_quality(responses, *, items, ratings=()) -> Finding:
     """Count what was answered, skipped and not applicable, and who gave one answer to everything.
 
-    Tables: item by item, shares 0-1 of all responses, which add up to 1; ``straight``, the straight-lined by how many items
-    were rated; ``waves``, the items by wave.
+    Tables: items, shares 0-1 of all responses; ``straight``, by how many items were rated; ``waves``, items by wave.
 
     Parameters
     ----------
@@ -36,22 +32,27 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     2,213 responses in 4 waves: most often skipped was Overall satisfaction (3 %).
     """
     survey, items, ratings = as_survey(responses), list(items), list(ratings)
-    table, wave, min_base = survey.table[survey.weights() > 0], survey.wave, survey.min_base
+    table, wave, floor = survey.table[survey.weights() > 0], survey.wave, survey.min_base
     say.refuse_if(not items, "no_items")
     require_columns(table, *items, *ratings, where="responses")
-    require_base(len(table), min_base=min_base, what="response quality")
+    table.index = person_codes(table[survey.respondent]) if survey.respondent else range(len(table))  # the floor's
+    require_base(table.index.nunique(), min_base=floor, what="response quality")
     found, rated = _item_table(table, items), table[ratings].astype(float)
     one = digits.at_most(rated.max(axis=1), rated.min(axis=1))  # not nunique, which looks at rows one by one
-    rows = pd.DataFrame({"n_given": rated.notna().sum(axis=1), "share_straight": one.astype(float)})
+    rows = pd.DataFrame({"n_given": rated.notna().sum(axis=1), "share_straight": 1.0 * one, "persons": table.index})
     some, many = (rows[rows["n_given"] >= least] for least in (FEWEST, MANY))
-    straight = some.groupby("n_given")["share_straight"].agg(n="size", share_straight="mean").reset_index()
+    by = some.groupby("n_given")
+    straight = by.agg(n=("persons", "size"), share_straight=("share_straight", "mean"), persons=("persons", "nunique"))
     p = pd.Series(rated.to_numpy().ravel()).value_counts(normalize=True).to_numpy()
-    straight["share_by_chance"] = [float(np.sum(p**k)) for k in straight["n_given"]]
-    further = {} if straight.empty else {"straight": hide_small_bases(straight, min_base=min_base, keys=("n_given",))}
-    if wave is not None:
+    straight["share_by_chance"] = [float(np.sum(p**k)) for k in straight.index]
+    counts = {} if straight.empty else {"straight": straight}
+    if wave is not None and table[wave].notna().any():
+        with suppress(DataProblem):  # where nothing tells their order, waves stand by their names
+            table[wave] = waves_of(table[wave], survey.wave_order)
         parts = table.groupby(wave, sort=True, observed=True)
-        waves = pd.concat([_item_table(part, items, wave=name) for name, part in parts], ignore_index=True)
-        further["waves"] = hide_small_bases(waves, min_base=min_base)
+        known = [_item_table(part, items, wave=name, persons=part.index.nunique()) for name, part in parts]
+        counts["waves"] = pd.concat(known).set_index(["term", "wave"])
+    shown = (t.drop(columns="persons").mask(t["persons"] < floor, axis=0).reset_index() for t in counts.values())
     share, unanswered = many["share_straight"].mean(), int(table[items].isna().all(axis=1).sum())
     skipped, unmet = (digits.largest(found, column) for column in ("share_skipped", "share_not_met"))
     summary = {
@@ -68,7 +69,7 @@ def response_quality(responses, *, items: Sequence[str], ratings: Sequence[str] 
     known = {"skipped": survey.label(skipped["term"]), "share_skipped": skipped["share_skipped"], "many": MANY}
     known |= {"unmet": survey.label(unmet["term"]), "share_not_met": unmet["share_not_met"]}
     question = ("response_quality", "responses", None, found, summary, tuple(checks))
-    return Finding.of(say, keys, known, 0.95, *question, source=survey, further=further, figure=_bars)
+    return Finding.of(say, keys, known, 0.95, *question, source=survey, further=dict(zip(counts, shown)), figure=_bars)
 
 
 def _bars(finding: Finding, ax):
@@ -85,7 +86,7 @@ def _bars(finding: Finding, ax):
     return figures.titled(ax, finding.sentence().split(". ")[0].rstrip("."))
 
 
-def _item_table(responses: pd.DataFrame, items: Sequence[str], **wave) -> pd.DataFrame:
+def _item_table(responses: pd.DataFrame, items: list[str], **wave) -> pd.DataFrame:
     answered = responses[items].notna().to_numpy()
     never = [responses.get(f"{i}_met", pd.Series(True, responses.index)).eq(False) for i in items]  # missing is none
     met = ~np.column_stack([column.to_numpy(dtype=bool, na_value=False) for column in never])

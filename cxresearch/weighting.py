@@ -32,7 +32,7 @@ class Raking(Finding):
         added = rows.assign(**{name: self.weights})
         goals = {}
         for margin, part in self.table.groupby("term"):  # as the rows write the levels, so that they are found again
-            its = {_level(v): v for v in pd.unique(rows[margin])} if margin in rows else {}
+            its = {_level(v): v for v in rows[margin].unique().tolist()} if margin in rows else {}
             goals[margin] = {its.get(_level(v), v): share for v, share in zip(part["category"], part["target"])}
         added.attrs["raked"] = {**rows.attrs.get("raked", {}), name: goals}
         return table.with_table(added, weight=name) if isinstance(table, Survey) else added
@@ -77,8 +77,7 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
     margins["target"] = np.concatenate([goal / goal.sum() for goal in goals])
     margins["after"] = np.concatenate([np.bincount(c, raked, len(g)) / raked.sum() for c, g in zip(codes, goals)])
     before, gap = (float((margins[k] - margins["target"]).abs().max()) for k in ("before", "after"))
-    kish = kish_effective_n(raked)
-    ratio, deff = float(raked.max() / raked[raked > 0].min()), n / kish
+    ratio, deff = float(raked.max() / raked[raked > 0].min()), n / (kish := kish_effective_n(raked))
     adjusted = raked / raked.mean() / np.where(start > 0, start / start.mean(), np.inf)
     summary = {
         "n": n, "n_effective": kish, "method": "raking (iterative proportional fitting)", "rounds": rounds,
@@ -105,7 +104,7 @@ def rake(responses, *, targets: Mapping, trim: float | None = None) -> Raking:
 
 def _level(value) -> str:
     """Return a level as it is compared: 1, 1.0, "1" and "1.0" are one, whoever wrote it down."""
-    return looks_like(plain_text(value))
+    return {"-0": "0"}.get(level := looks_like(plain_text(value)), level)
 
 
 def _margin(table, start, column, goal) -> tuple[np.ndarray, pd.DataFrame]:
@@ -118,7 +117,7 @@ def _margin(table, start, column, goal) -> tuple[np.ndarray, pd.DataFrame]:
     say.refuse_if(len({*names}) < len(names), "level_twice", column=column, level=max(names, key=names.count))
     found, seen = pd.factorize(values)
     codes = pd.Index(names).get_indexer([*map(_level, seen)])[found]
-    if len(lost := values[codes < 0].value_counts()):
+    if len(lost := values[codes < 0].astype(object).value_counts()):  # of a categorical, not of levels nobody has
         level = lost.index.tolist()[0]
         raise DataProblem(say("no_target", column=column, n=lost.sum(), level=level, nearest=nearest(level, levels)))
     n = np.bincount(codes[start > 0], minlength=len(levels))

@@ -393,6 +393,10 @@ REFUSED = [
       for rules in (None, 4, "14", ("1", "4"), (1, 5))),
     *((cx.process_chart, RATED, PROCESS | {"baseline": b}, f"baseline={b!r} must be a whole number, 0 or more")
       for b in (2.5, 4.0, "4", None, True)),
+    *((cx.rater_agreement, RATED, RATERS | {"n_boot": b}, f"n_boot={b!r} must be a whole number, 1 or more")
+      for b in (0, -1, 2.5, "9", None, True)),
+    *((cx.rater_agreement, RATED, RATERS | {"confidence": b}, f"confidence={b!r} must lie between 0 and 1, for example 0.95")
+      for b in ("0.95", None, 95)),
     (cx.process_chart, RATED, PROCESS | {"kind": "share"}, "score must be 0 or 1 in every row for kind='share'"),
     (cx.process_chart, RATED, PROCESS | {"kind": "individuals", "baseline": 1},
      "baseline=1: no chart has two or more baseline periods that vary and one after them"),

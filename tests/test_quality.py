@@ -69,6 +69,34 @@ def test_a_wave_under_the_minimum_base_is_hidden_with_its_n(answers):
     assert waves.loc["x", "n"] == 8 and waves.loc["y"].drop("term").isna().all()
 
 
+@pytest.mark.parametrize(("known", "order"), [
+    (dict(waves=("zero", "alpha", "mid")), ["zero", "alpha", "mid"]),
+    (dict(asked_at="day"), ["mid", "zero", "alpha"]),
+    ({}, ["alpha", "mid", "zero"]),  # nothing tells their order
+])  # fmt: skip
+def test_waves_stand_in_the_order_of_time_where_it_is_known(known, order):
+    rows = pd.DataFrame({"a": 1.0, "wave": ["alpha", "mid", "zero"] * 4})
+    rows["day"] = rows["wave"].map({"mid": "2025-01-01", "zero": "2025-04-01", "alpha": "2025-07-01"})
+    waves = cx.response_quality(cx.as_survey(rows, wave="wave", **known), items=["a"]).tables()["waves"]
+    assert waves["wave"].tolist() == order
+    none = cx.response_quality(cx.as_survey(rows.assign(wave=None), wave="wave"), items=["a"])
+    assert "waves" not in none.tables() and none.sentence() == "12 responses: no item was skipped."
+
+
+def test_the_floor_counts_persons_and_not_their_answers():
+    rows = pd.DataFrame(np.arange(60.0).reshape(20, 3) % 7, columns=list("abc"), index=[3] * 20)
+    rows = rows.assign(wave=["x"] * 12 + ["y"] * 8, who=[*range(12)] + ["p"] * 6 + [None, None])
+    asked = dict(items=["a"], ratings=["a", "b", "c"])
+    found = cx.response_quality(cx.as_survey(rows, wave="wave", respondent="who", min_base=4), **asked).tables()
+    waves = found["waves"].set_index("wave")
+    assert waves.loc["x", "n"] == 12 and waves.loc["y"].drop("term").isna().all(), "eight answers of three persons"
+    assert found["straight"]["n"].tolist() == [20] and "persons" not in waves
+    open_ = cx.response_quality(cx.as_survey(rows, wave="wave", respondent="who", min_base=3), **asked).tables()
+    assert open_["waves"]["n"].tolist() == [12, 8]
+    with pytest.raises(cx.TooFewRespondents):
+        cx.response_quality(cx.as_survey(rows, respondent="who", min_base=16), **asked)
+
+
 def test_refusals(answers):
     with pytest.raises(cx.DataProblem, match=r"^response_quality needs at least one item; found none$"):
         cx.response_quality(answers, items=[])

@@ -1,5 +1,6 @@
 """Raking against a published table, a second library, and its own promises."""
 
+import json
 import re
 
 import numpy as np
@@ -73,6 +74,20 @@ def test_a_level_is_the_same_as_number_or_as_text(table):
     for twice in ("1", "1.0", " 1"):
         with pytest.raises(DataProblem, match="^targets of row name ' ?1' twice; name each level once$"):
             rake(table, targets={"row": {**ROWS, twice: 3}})
+    below = table.assign(row=(table["row"] - 1).replace(0, "-0.0"))
+    assert rake(below, targets={"row": {-1: 150, -0.0: 300, 1: 400, 2: 150}}).weights.sum() == pytest.approx(1000)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_categorical_is_raked_as_its_values_are_whatever_levels_nobody_has(table, ordered):
+    held = table.assign(row=pd.Categorical(table["row"], categories=[4, 3, 2, 1, 0], ordered=ordered))
+    finding = rake(held, targets={"row": ROWS})
+    assert finding.weights == pytest.approx(rake(table, targets={"row": ROWS}).weights)
+    assert "raked" in nps(as_survey(finding.augment(held), weight="raked_weight"), "column").glance()["method"].item()
+    with pytest.raises(
+        DataProblem, match="^row holds 140 rows of level 3 without a target; give every level a target$"
+    ):
+        rake(held, targets={"row": {k: ROWS[k] for k in range(3)}})
 
 
 @pytest.mark.parametrize("written", [int, float, str, lambda v: f"{v}.0"])
@@ -82,6 +97,7 @@ def test_errors_know_about_the_raking_however_its_targets_write_the_levels(held,
     table = pd.DataFrame({"s": rng.integers(0, 11, 300), "g": [held(v) for v in rng.integers(0, 2, 300)]})
     raked = rake(table, targets={"g": {written(0): 0.4, written(1): 0.6}}).augment(table)
     assert "raked" in nps(as_survey(raked, weight="raked_weight"), "s").glance()["method"].item()
+    assert json.loads(json.dumps(raked.attrs["raked"])), "a Parquet file keeps what is known of a table as JSON"
 
 
 def test_the_limit_of_the_margins_is_the_one_that_is_printed(table):

@@ -132,8 +132,8 @@ def read(given: pd.Series) -> pd.Series:
     return values
 
 
-def whole(value) -> bool:  # neither True nor 6.0
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0
+def whole(value, least: int = 0) -> bool:  # neither True nor 6.0
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
 
 
 def in_time(periods: pd.Series) -> pd.Series:
@@ -392,6 +392,7 @@ def rater_agreement(sheet, *, item, rater, case, level="ordinal", n_boot=1000, c
     Raters agree on mark: Krippendorff's alpha 1.00 (95 % interval 1.00 to 1.00; 2 raters, n = 20).
     """
     require_choice("level", level, LEVELS)
+    say.refuse_if(not whole(n_boot, 1), "no_count", name="n_boot", value=n_boot, least=1)
     keys, numbers = {"rater": rater, "case": case}, {"mark": item}
     keys, numbers = (keys | numbers, {}) if level == "nominal" else (keys, numbers)
     table = (given := opened(sheet, keys, numbers, confidence=confidence, once="the sheet")).table
@@ -514,7 +515,7 @@ def process_chart(ratings, *, value, period, by=None, kind="mean", baseline, rul
     require_choice("kind", kind, BOUNDS)
     asked, rules = rules, tuple(sorted({*rules} if np.iterable(rules) else {rules}, key=str))
     say.refuse_if((length := RUN_LENGTH.get(rules)) is None, "no_rules", rules=repr(asked))
-    say.refuse_if(not whole(baseline), "no_count", name="baseline", value=baseline)
+    say.refuse_if(not whole(baseline), "no_count", name="baseline", value=baseline, least=0)
     given = opened(ratings, {"wave": period, "group": by}, {"value": value}, confidence=confidence)
     table = given.table if by else given.table.assign(group="")
     odd = kind in ("share", "laney") and not table["value"].isin([0, 1]).all()
@@ -558,9 +559,7 @@ def _chart(cells: pd.DataFrame, kind: str, baseline: int, rules) -> pd.DataFrame
     error = sd / np.sqrt(n)
     if kind == "laney":
         error = error * np.mean(np.abs(np.diff((y - centre)[first] / error[first]))) / SPAN
-    own = np.sqrt(
-        error**2 + ~first * np.sum((weights * error) ** 2)
-    )  # later points owe nothing to the centre, which errs
+    own = np.sqrt(error**2 + ~first * np.sum((weights * error) ** 2))  # of later points: the centre errs by itself
     df = baseline - 1 if kind in ("individuals", "laney") else max(df.sum(), 1)
     low, high = (np.clip(centre + side * error, *BOUNDS[kind]) for side in (-3, 3))
     alarm = _signals(digits.settled((y - centre) / error), rules)  # what lies on a line is not beyond it

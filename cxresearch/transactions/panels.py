@@ -85,8 +85,8 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
         found, how = rated.drop(columns="time", errors="ignore").merge(contacts, on=by), "named by id"
     else:
         require_columns(rated, by, asked, where="responses")
-        written = pd.concat([times.astype("string") for times in (rated[asked], called)])
-        if written.str.contains(r":[\d.]+(?:Z|[+-][\d:]+)$").nunique() > 1:
+        times = [t.dropna()[:1] if t.dtype.kind == "M" else t for t in (rated[asked], called)]  # all of one zone
+        if pd.concat([t.astype("string") for t in times]).str.contains(r":[\d.]+(?:Z|[+-][\d:]+)$").nunique() > 1:
             told = f"some of {asked} and time are of a time zone, others are not: which came first is not known"
             raise DataProblem(told)
         rated = rated.assign(answered=read(rated[asked], "responses")).drop(columns="time", errors="ignore")
@@ -116,7 +116,7 @@ def require_once(table: pd.DataFrame, first: str, *second: str, where: str) -> N
 def read(given: pd.Series, times_of: str = "") -> pd.Series:
     """Return a column as floats, or as times of a table, those of a zone in UTC; what cannot be read is refused."""
     if times_of:
-        given = given.astype("string")  # numbers would count from 1970
+        given = given if given.dtype.kind == "M" else given.astype("string")  # numbers would count from 1970
         values = pd.to_datetime(given, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
         values, kind, where = values.astype("datetime64[us]"), "times", f"{times_of}: "
     else:
