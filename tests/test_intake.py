@@ -154,6 +154,48 @@ def test_the_command_run_refuses_a_guess(tmp_path, root, command):
     assert not (tmp_path / "out").exists()
 
 
+WAVED = STUDY.replace("source: answers.csv", "sources: {2023: answers.csv, 2024: later.csv}")
+CONTACTS = "account,when,touchpoint\n" + "".join(f"c{k},2024-01-02,{t}\n" for k in range(10) for t in ("desk", "call"))
+MET = (
+    "version: 2\nprivacy: {minimum_base: 10}\ntouchpoints: {desk: {stage: after, item: help}}\n"
+    "population: 900\n"
+    + STUDY
+    + "  interactions: {source: met.csv, customer: account, time: when, touchpoint: touchpoint}\n"
+)
+
+
+@pytest.mark.parametrize(("study", "files", "nth", "said"), [
+    (STUDY, {}, 0, "study.yml is read as version 1; write version: 2 above the title"),
+    (STUDY, {}, 1, "population: no total speaks of more customers than those who answered; declare how many there are in all"),
+    (WAVED, {}, 1, "waves: they are taken in the order 2023, 2024; declare waves: [...] to fix it"),
+    (WAVED.replace("sources: {2023: answers.csv, 2024: later.csv}", "source: waved.csv").replace("id: id", "id: id\n    wave: w", 1),
+     {}, 1, "wave: nothing says in which order A, B came; declare waves: [...], first to last, or the column that says when "
+            "each was answered (asked_at); until then whatever speaks of time refuses"),
+    (MET, {"met": CONTACTS + "c1,2024-01-03,Mr Rare\n"}, 0, "touchpoints: nothing is said of call, which interactions hold"),
+    (MET.replace("desk:", "call: {stage: after}, desk:"), {"met": CONTACTS}, 0, None),
+])  # fmt: skip
+def test_what_is_not_declared_is_said_and_holds_nothing_up(tmp_path, study, files, nth, said):
+    waved = "id,w,account" + ANSWERS.removeprefix("id,account").replace(",a,", ",A,a,").replace(",b,", ",B,b,")
+    waved = waved.replace(",c,", ",B,c,").replace(",z,", ",A,z,").replace("5,,", "5,A,,")
+    path = write(tmp_path, study.replace("confirmed: false", "confirmed: true"), waved=waved, later=ANSWERS, **files)
+    found = check_study(path)
+    assert found["ok"] and found["problems"] == []
+    assert (found["undeclared"][nth] if said else found["undeclared"]) == (said or [])
+    assert said is None or f"Not declared (nothing waits for it)\n  {found['undeclared'][0]}\n" in render(found)
+
+
+def test_the_page_names_the_files_of_each_table(tmp_path):
+    page = render(check_study(write(tmp_path, WAVED, later=ANSWERS)))
+    assert "Table responses: 8 rows from answers.csv, later.csv\n" in page
+    waves = {f"a_{year}": ANSWERS for year in range(2015, 2024)}
+    sources = ", ".join(f"{name[2:]}: {name}.csv" for name in waves)
+    page = render(
+        check_study(write(tmp_path, STUDY.replace("source: answers.csv", f"sources: {{{sources}}}"), **waves))
+    )
+    assert f"Table responses: 36 rows from {', '.join(f'{name}.csv' for name in waves)}\n" in page
+    assert "4 respondents, 0 of them more than once in a wave\n" in page
+
+
 def test_a_problem_of_one_table_does_not_hide_the_others(tmp_path):
     study = STUDY.replace("confirmed: false", "confirmed: true")
     found = check_study(write(tmp_path, study, answers=ANSWERS.replace("1,a,300,0,1,10", "1,a,300,0,1,12")))

@@ -278,6 +278,31 @@ def test_a_code_above_a_scale_of_five_is_asked_of_once(tmp_path):
     assert check_study(tmp_path / "study.yml")["problems"] == []
 
 
+def test_a_table_cannot_be_answered_out_of_what_it_needs(tmp_path):
+    rows = "".join(f"c{k % 7},2024-01-{k % 28 + 1:02d},{k}\n" for k in range(1, 60))
+    (tmp_path / "a.csv").write_text(f"cust id,date,amount\n{rows}")
+    ask, study = answered(tmp_path / "a.csv", tmp_path, *"2-" * 3)
+    assert len(ask.asked) == 6 and not any("no customer" in question for question in ask.asked)
+    assert ask.asked[1] == "  '2' is none of 1 to 1: "
+    found = check_study(study)
+    assert found["problems"] == [] and len(found["waiting"]) == 3
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    ("id,nps\n,\n,\n", "a.csv holds no column that a study could use (id: empty; nps: empty)"),
+    ("e-mail\na@b.pl\nc@d.pl\n", "a.csv holds no column that a study could use (e-mail: names a person, e-mail (header "),
+    ("id,nps\n", "a.csv has a header but no rows"),
+    ("\n \n", "a.csv is empty"),
+    ("\ufeff", "a.csv is empty"),
+    ("sep=;\n", "a.csv is empty"),
+])  # fmt: skip
+def test_a_file_without_a_column_that_a_study_could_use_is_refused(tmp_path, content, said):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(StudyProblem) as caught:
+        new_study([tmp_path / "a.csv"], out=tmp_path / "study.yml")
+    assert str(caught.value).startswith(said) and not (tmp_path / "study.yml").exists()
+
+
 def test_a_file_may_be_named_as_a_table(tmp_path, capsys):
     (tmp_path / "a.csv").write_text(
         "account,opened,score\n" + "".join(f"A{k},2024-01-{k % 28 + 1:02d},{k % 5 + 1}\n" for k in range(40))

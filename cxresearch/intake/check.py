@@ -26,13 +26,12 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
 
     ``title``, ``file``, ``tables`` (name, files, rows, waterfall, items), ``ok``; in words ``quality`` (of responses),
     ``joins`` (what finds no partner), ``privacy`` (what is done), ``taken`` (decisions declared), ``waiting``
-    (unconfirmed guesses that change a number), ``unconfirmed`` (that change none), ``problems``. `today` is held
-    against the study's ``delete_after``; without it, the computer's date.
+    (unconfirmed guesses that change a number), ``unconfirmed`` (that change none), ``undeclared`` (what is left open),
+    ``problems``. `today` is held against the study's ``delete_after``; without it, the computer's date.
     `StudyProblem` where the study file itself is wrong, a file is absent, or the data were to be deleted by now.
     """
     study = open_study(path, today=today)
-    problems: list[str] = []
-    loaded: dict[str, Loaded] = {}
+    problems, loaded = [], {}
     for name in study.table_names:
         try:
             loaded[name] = study.read(name)
@@ -49,6 +48,7 @@ def check_study(path: str | Path, *, today: date | None = None) -> dict:
         "taken": [line for name, found in loaded.items() for line in _taken(study, name, found)],
         "waiting": list(_grouped(said for counts, said in guesses if counts)),
         "unconfirmed": list(_grouped(said for counts, said in guesses if not counts)),
+        "undeclared": list(_undeclared(study, {name: found.table for name, found in loaded.items()})),
         "problems": problems,
         "ok": not problems and not any(counts for counts, _ in guesses),
     }
@@ -63,6 +63,24 @@ def _grouped(decisions: Iterable[tuple[str, str, str]], form: str = "{}: {} {}")
     for same, group in groups.items():
         names = ", ".join(what.removeprefix("item ") for _, what, _ in group)
         yield form.format(*(group[0] if len(group) == 1 else (group[0][0], f"{len(group)} items {names}", same)))
+
+
+def _undeclared(study: Study, tables: dict[str, pd.DataFrame]) -> Iterator[str]:
+    """Yield in words what the study file leaves open, and what is taken in its place."""
+    if study.version == "1":
+        yield say("version 1", file=study.path.name)
+    if "wave" in tables.get("responses", ()) and not study.waves:
+        try:
+            order = map(str, study.survey_of("responses", tables["responses"]).wave_order)
+            yield say("no waves", order=", ".join(order))
+        except DataProblem as problem:
+            yield say("no order", problem=problem)
+    if "touchpoint" in tables.get("interactions", ()) and len(study.touchpoints):
+        met = tables["interactions"].groupby("touchpoint")["customer"].nunique()
+        if untold := sorted(set(met.index[met >= study.min_base]) - set(study.touchpoints["touchpoint"])):
+            yield say("untold", names=", ".join(untold))
+    if study.population is None:
+        yield say("no population")
 
 
 def _table(study: Study, name: str, found: Loaded) -> dict:
@@ -108,10 +126,10 @@ def _quality(study: Study, loaded: dict[str, Loaded]) -> Iterator[str]:
     if len(seconds):
         fast, median = int((seconds < SPEEDER * seconds.median()).sum()), number(seconds.median(), 0)
         yield f"speeders: {fast} of {len(seconds)} took less than a third of the median ({median} s)"
-    if "customer" in responses:  # a respondent stands once in a wave, or the table is refused
-        known = responses[responses["customer"].notna()]
-        again = known.loc[known.duplicated(["customer", *known.columns.intersection(["wave"])]), "customer"].nunique()
-        yield f"{number(known['customer'].nunique(), 0)} customers, {again} of them more than once in a wave"
+    for who in responses.columns.intersection(["respondent", "customer"]):
+        known = responses[responses[who].notna()]
+        again = known.loc[known.duplicated([who, *known.columns.intersection(["wave"])]), who].nunique()
+        yield f"{number(known[who].nunique(), 0)} {who}s, {again} of them more than once in a wave"
     if "customers" in loaded and "customer" in responses:
         customers = loaded["customers"].table["customer"]
         n, of = int(customers.isin(responses["customer"].dropna()).sum()), len(customers)
@@ -149,7 +167,7 @@ def render(found: dict) -> str:
     """Return the page; the last line says whether an analysis may start."""
     lines = [found["title"], "=" * len(found["title"])]
     for table in found["tables"]:
-        lines += ["", f"Table {table['name']}: {number(table['rows'], 0)} rows"]
+        lines += ["", f"Table {table['name']}: {number(table['rows'], 0)} rows from {', '.join(table['files'])}"]
         lines += [f"  columns: {', '.join(table['columns'])}"] * bool(table["columns"])
         steps = ((s["step"], number(s["rows"], 0), s["reason"]) for s in table["waterfall"])
         lines += _grid([("step", "rows", "why"), *steps], widest=90)
@@ -158,11 +176,9 @@ def render(found: dict) -> str:
     for key, title in PATTERNS["page"].items():
         if found[key]:
             lines += ["", title, *(f"  {line}" for line in found[key])]
-    left = [f"{count(len(found['problems']), 'problem')} to correct"] * bool(found["problems"])
-    waiting = f"{count(len(found['waiting']), 'decision')} to take (set confirmed: true, or change the guess)"
-    left += [waiting] * bool(found["waiting"])
-    ready = f"{found['file']} and its files agree; nothing stands in the way of a run."
-    verdict = ready if found["ok"] else f"{found['file']} is not ready: {' and '.join(left)}."
+    kinds = {"problems": "problem", "waiting": "decision"}
+    left = [say(key, n=count(len(found[key]), one)) for key, one in kinds.items() if found[key]]
+    verdict = say("ready" if found["ok"] else "not ready", file=found["file"], left=" and ".join(left))
     return "\n".join([*lines, "", verdict]) + "\n"
 
 
@@ -170,8 +186,8 @@ def _item_row(item: dict) -> tuple[str, ...]:
     columns = item["column"].values() if isinstance(item["column"], dict) else [item["column"]]
     codes = ", ".join(f"{code} ({n})" for code, n in item["codes"].items())
     name, role = item["item"] + "?" * (item["confirmed"] is False), ", ".join(item["role"])
-    answered = number(item["answered"], 0)
-    return name, ", ".join(dict.fromkeys(columns)), role, item["scale"], answered, item["found"], codes
+    where, answered = ", ".join(dict.fromkeys(columns)), number(item["answered"], 0)
+    return name, where, role, item["scale"], answered, item["found"], codes
 
 
 def _grid(rows: list[Sequence[str]], widest: int) -> Iterator[str]:

@@ -150,8 +150,7 @@ def _key(column: Column, taken: set[str]) -> str:
 def _beside(columns: list[Column]) -> list[Column]:
     """Return the columns; ratings in a row of at least three know where the scale of the row starts and ends.
 
-    A row is what shares a part of its name (Q7ART and Q7FOOD, q5_1, wifi_rating), or neighbours on one scale of at
-    least five points, all of which were answered.
+    A row shares a part of its name (Q7ART and Q7FOOD, q5_1, wifi_rating), or is neighbours on one scale from five on.
     """
     rated = [c for c in (c.spelled[0] for c in columns) if c.ratinglike and not c.says("recommend")]
     scales = {c.name: next(row for holds, *row in _scales(c) if holds)[0]["scale"] for c in rated}
@@ -284,9 +283,8 @@ def _rating(c: Column) -> tuple:
         said = f"only {sum(above.values())} of {n} values lie above 5: two scales may be mixed in this column"
         guess.say(Doubt("mixed scales", said, lower | {f"one scale, {low:g} to {high:g}": {}}))
     if words:
-        said = f"cells such as {next(iter(words))!r} are taken for their number"
-        values = words | {v: v for v in sorted(c.numbers) if low <= v <= high}
-        guess.say(Doubt("cells in words", said), values=values)
+        told = Doubt("cells in words", f"cells such as {next(iter(words))!r} are taken for their number")
+        guess.say(told, values=words | {v: v for v in sorted(c.numbers) if low <= v <= high})
     return guess.given, *guess.reasons, *guess.doubts
 
 
@@ -324,8 +322,8 @@ def _kinds(c: Column) -> Iterator[tuple]:
     yield from _choices(c)
     if dates := c.dates:
         format_ = {"time_format": dates.format} if dates.format else {}
-        clock = dates.format and dates.last < 1950
-        yield clock, {"type": "text"}, "dates before 1950: a spreadsheet's way to write a time of day"
+        why = "dates before 1950: a spreadsheet's way to write a time of day"
+        yield dates.format and dates.last < 1950, {"type": "text"}, why
         said = f"{dates.reason} (such as {next(iter(c.texts))}); dates decide which answer of a customer is the latest"
         ways = {"day first": format_, "month first": {"time_format": dates.other}}
         yield True, {"type": "date"} | format_, Doubt("day or month", said, ways) if dates.other else dates.reason
@@ -400,9 +398,8 @@ def _roles(guesses: list[Guess]) -> None:
 
 
 def _give(guess: Guess, role: str, why: str, beside: int = 0, shown: bool = True) -> None:
-    said, other = f"the role {role} is a guess", {}
-    if role in ("nps", "csat"):
-        other = {"another outcome: its mean": {"role": ["outcome"]}}
+    said = f"the role {role} is a guess"
+    other = {"another outcome: its mean": {"role": ["outcome"]}} if role in ("nps", "csat") else {}
     apart = Doubt(f"role {role}", said, {"yes": {}} | other | NO_ROLE, shown=shown)
     said += f", and that of {beside} items below" if beside else ""
     together = Doubt("roles", said, {"yes": {}} | NO_ROLE, parts=(apart,), shown=shown)

@@ -88,6 +88,7 @@ class Column:
         self.words = plain(f"{self.name} {self.label}")
         self.usual = [v for v in self.numbers if v not in CODES]
         self.whole = all(v.is_integer() for v in self.numbers)
+        self.days = not self.texts and self.whole and all(19000101 <= v <= 21001231 for v in self.numbers)  # 19970101
         # a sentence is no code, and must not reach the study file
         short = max(map(len, self.texts), default=0) <= LONGEST_CODE
         few = len(self.texts) <= 3 or all(WORDS["missing"].search(t) for t in self.texts)
@@ -161,17 +162,13 @@ def profile(name: str, raw: RawTable) -> Column:
     parsed, rows = pd.Series(digits.whole(writing.parsed(bare))), pd.Series(counts)
     numbers = rows.groupby(parsed, sort=False).sum().to_dict()
     texts = rows.groupby(text.where(parsed.isna() & (text != "")), sort=False).sum().to_dict()
-    padded = bool(text.str.fullmatch(r"0[0-9]+").any())
     said = {float(c) if re.fullmatch(NUMBER, str(c)) else c: str(w) for c, w in codes.get(name, {}).items()}
-    label, ranges = labels.get(name, ""), missing.get(name, [])
-    return Column(name, label, len(stored), numbers, texts, said, ranges, writing, padded)
+    told = labels.get(name, ""), len(stored), numbers, texts, said, missing.get(name, [])
+    return Column(name, *told, writing, bool(text.str.fullmatch(r"0[0-9]+").any()))
 
 
 def _writing(text: pd.Series, counts: np.ndarray) -> tuple[Writing, pd.Series]:
-    """Return how most of the numbers are written, and the texts without signs of currency and brackets.
-
-    A slip in one cell makes no decimal comma; a tenth of the numbers does.
-    """
+    """Return how a tenth of the numbers or more are written, and the texts without signs of currency and brackets."""
     odd = ~text.str.fullmatch(NUMBER).astype(bool) & text.str.contains("[0-9]")
     if not odd.any() or text[odd].str.len().max() > LONGEST_CODE:
         return WAYS[0], text
@@ -209,10 +206,10 @@ def _text(path: Path, said: Said) -> Reading:
         text = SEP_LINE.sub("", stream.read(1 << 20), count=1)
     refuse_if("\0" in text[:1000], "zero bytes", file=path.name)
     lines = [line for line in re.split(r"(?<=\n)|(?<=\r)(?!\n)", text) if line.strip()][:2000]
+    refuse_if(not lines, "empty", file=path.name)
     separator, why, rows = _separator(lines, path)
     if separator != ("\t" if path.suffix.lower() == ".tsv" else ","):
         said["separator"] = separator, why, False
-    rows = list(filter(None, rows))
     title = next((i for i, row in enumerate(rows) if len(row) > 1), 0)  # it ends before the first separator
     return Reading(encoding=encoding, separator=separator, header=_header(rows, said, title))
 
@@ -222,7 +219,7 @@ def _separator(lines: list[str], path: Path) -> tuple[str, str, list[list[str]]]
     cut = {separator: list(csv.reader(lines, delimiter=separator)) for separator in SEPARATORS}
     cut[WHITESPACE], scores = [line.split() for line in lines], {}
     for separator, rows in cut.items():
-        widths = [len(row) for row in rows if row][:LOOKED_AT]
+        widths = [len(row) for row in rows[:LOOKED_AT]]
         width, times = Counter(widths).most_common(1)[0]
         signed, share = separator != WHITESPACE, times / len(widths)
         if width > 1 and share >= (0.8 if signed else 0.95):

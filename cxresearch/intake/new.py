@@ -29,7 +29,6 @@ Ask = Callable[[str], str]  # shows a text and returns the line that is answered
 # What was written: the text of the study file, a summary in words, and what questions left open.
 Written = namedtuple("Written", "text summary left")
 _File = namedtuple("_File", "path reading said raw")
-# A key of a table: the first column whose name matches and whose cells pass is it.
 Rule = namedtuple("Rule", "key pattern fits reason needed doubtful", defaults=[False, False])
 RULES = {table: tuple(Rule(**row) for row in rows) for table, rows in PATTERNS["rules"].items()}
 FITS: dict[str, Callable[[Column, pd.DataFrame], bool]] = {
@@ -43,7 +42,7 @@ FITS: dict[str, Callable[[Column, pd.DataFrame], bool]] = {
     "seconds": lambda c, _: c.numeric and not c.texts,
     "waves": lambda c, _: c.filled == c.rows and 1 < c.distinct <= 60,
     "yes_no": lambda c, _: {text.casefold() for text in c.stored} <= {*"yn01", "yes", "no", "true", "false"},
-    "moment": lambda c, _: c.dates is not None or c.says("moment") and _as_number(c),
+    "moment": lambda c, _: c.dates is not None or c.says("moment") and c.days,
     "weight": lambda c, _: c.filled == c.rows and not c.texts and min(c.numbers) >= 0 and 0.5 < c.total / c.rows < 2,
     "apart": lambda c, frame: c.filled == c.rows and not frame.drop_duplicates()[c.name].duplicated().any(),
 }
@@ -61,11 +60,10 @@ class TableGuess(Guess):
     waves: list[str] = field(default_factory=list)
 
     def give(self, key: str, value, reason: str, otherwise: dict | None = None) -> None:
-        """Give a key its value; in doubt it may be `otherwise`: words -> what they change; {}: it is left out."""
+        """Give a key its value; in doubt it may be `otherwise`: words -> what they change; {}: nothing else."""
         self.given[key], self.why[key] = value, reason
         if otherwise is not None:
             said = f"{key} {', '.join(map(str, value)) if isinstance(value, (list, dict)) else value}"
-            otherwise = otherwise or {f"no {key}": {key: None}}
             self.doubts.append(Doubt(key, f"{said}: {reason}", {f"yes: {said}": {}} | otherwise))
 
 
@@ -76,8 +74,7 @@ def new_study(
 
     Files with mostly the same columns become waves of one table, and so do columns of one file that differ in a year
     (NPS_2015, NPS_2016). Guesses carry their reason as a comment and, where they are doubtful, ``confirmed: false``.
-    `kinds` are tables, each with the file that is one, where it is not to be guessed. `ask` puts a question and returns
-    the answer; EOFError leaves what is open in doubt. Without it nothing is asked.
+    `kinds`: tables, each with the file that is one. `ask` puts a question and returns the answer, until an EOFError.
     """
     refuse_if(out.exists(), "exists", out=out)
     refuse_if(not out.parent.is_dir(), "no folder", folder=str(out.parent), name=out.name)
@@ -91,7 +88,6 @@ def new_study(
     tables: dict[str, TableGuess] = {}
     for group in _groups([_File(path, *read_file(path)) for path in named]):
         table = _table(group, out.parent, named[group[0].path])
-        table.column = group[0].path.name
         first = tables.setdefault(table.name, table)
         refuse_if(first is not table, "two of a kind", first=first.column, second=table.column, table=table.name)
     guesses = [guess for table in tables.values() for guess in (table, *table.items)]
@@ -172,10 +168,7 @@ def _where_asked(items: list[Guess], waves: dict[str, pd.DataFrame]) -> None:
 
 
 def guess_table(raw: RawTable, said: dict, *, file: str, kind: str | None, alone: bool) -> TableGuess:
-    """Return what table a file is, with its keys and its items; `said` is how it is read.
-
-    Of several files each is a wave: columns of years, and one that is called wave, are then items like others.
-    """
+    """Return what table a file is; `said` is how it is read. Of several (not `alone`) each is a wave, and names none."""
     columns = [profile(name, raw) for name in raw.frame]
     left = {name: f"names a person, {why}" for name in raw.frame if (why := _names_a_person(name, raw))}
     table, found = _kind([c for c in columns if c.name not in left], raw.frame, kind, file)
@@ -193,10 +186,10 @@ def guess_table(raw: RawTable, said: dict, *, file: str, kind: str | None, alone
     rest, wide = _wide(rest) if alone and table.name == "responses" and "wave" not in table.given else (rest, {})
     table.waves = sorted({wave for waves in wide.values() for wave in waves})
     table.items = guess_items([c for c in rest if c.filled])
+    refuse_if(not used and not table.items, "no columns", file=file, left="; ".join(table.left[:NAMES_SHOWN]))
     for item in (item for item in table.items if item.column in wide):
         item.column = wide[item.column]
-        said = say("waves", names=", ".join(item.column.values()), n=len(table.waves))
-        item.doubts.append(Doubt("waves", said))
+        item.say(Doubt("waves", say("waves", names=", ".join(item.column.values()), n=len(table.waves))))
     _writing(table, columns)
     return table
 
@@ -214,7 +207,7 @@ def _kind(columns: list[Column], frame: pd.DataFrame, kind: str | None, file: st
         if not lacking and (kind or not unlike):
             break
     why = "named" if kind else "by needs" if name != "responses" else "by ratings" if asks else "by nothing else"
-    return TableGuess("", name=name, reasons=[say(why, kind=kind)]), found
+    return TableGuess("", file, name=name, reasons=[say(why, kind=kind)]), found
 
 
 def _found(name: str, columns: list[Column], frame: pd.DataFrame) -> dict[Rule, Column]:
@@ -230,10 +223,6 @@ def _found(name: str, columns: list[Column], frame: pd.DataFrame) -> dict[Rule, 
     return found
 
 
-def _as_number(column: Column) -> bool:
-    return not column.texts and all(v % 1 == 0 and 19000101 <= v <= 21001231 for v in column.numbers)  # 19970101
-
-
 def _put(table: TableGuess, found: dict[Rule, Column]) -> set[str]:
     """Give the keys that were found, and what has to be said of their cells; return the columns that are used."""
     used = set()
@@ -243,10 +232,11 @@ def _put(table: TableGuess, found: dict[Rule, Column]) -> set[str]:
             continue  # a table has one way to write dates, and this one is an item
         used.add(column.name)
         value = {"column": column.name, "type": "number"} if rule.key == "engagement" else column.name
-        table.give(rule.key, value, rule.reason, {} if rule.doubtful else None)
-        if rule.key == "time" and _as_number(column):
+        without = {} if rule.needed else {f"no {rule.key}": {rule.key: None}}
+        table.give(rule.key, value, rule.reason, without if rule.doubtful else None)
+        if rule.key == "time" and not dates:
             table.give("time_format", "%Y%m%d", f"{column.name} holds dates as numbers, year first")
-        elif rule.key == "time" and dates and dates.format:
+        elif rule.key == "time" and dates.format:
             other = {"month first": {"time_format": dates.other}} if dates.other else None
             table.give("time_format", dates.format, f"how {column.name} is written: {dates.reason}", other)
     moments = table.name in ("transactions", "interactions")
@@ -330,7 +320,7 @@ def _exclude(table: TableGuess, columns: list[Column], marked: list[Column]) -> 
     if total := next((c for c in summed if any(math.isclose(c.total / 2, v) for v in c.numbers)), None):
         found, why = found | said, f"a row whose {total.name} is the sum of the others"
     if found:
-        table.give("exclude", found, why, {})
+        table.give("exclude", found, why, {"no exclude": {"exclude": None}})
 
 
 def decisions(guesses: Iterable[Guess]) -> dict[str, list[tuple[Guess, Doubt]]]:
