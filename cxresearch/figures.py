@@ -160,8 +160,8 @@ def dots_named(ax, x, y, names, arms):
 
 def written(words, ax=None):
     """Write words, or the sentence of a finding, where a figure would stand, and return the Axes."""
-    ax = axes_or_new(ax, rows=1)
-    ax.text(0.5, 0.5, wrap(getattr(words, "says", words), 60, lines=6), ha="center", va="center", transform=ax.transAxes)
+    words, ax = getattr(words, "says", words), axes_or_new(ax, rows=1)
+    ax.text(0.5, 0.5, wrap(words, 60, lines=6), ha="center", va="center", transform=ax.transAxes)
     ax.set_axis_off()
     return ax
 

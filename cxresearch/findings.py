@@ -19,7 +19,7 @@ import pandas as pd
 from pandas.api.types import is_bool, is_number, is_scalar
 
 from cxresearch import digits
-from cxresearch.errors import DataProblem, StudyProblem, TooFewRespondents
+from cxresearch.errors import DataProblem, StudyProblem, TooFewRespondents, require_share
 
 CANNOT = "this question cannot be asked of these data: "
 RUN_FOLDER = "CXRESEARCH_RUN"  # set by a run for each notebook; unset when somebody explores
@@ -168,8 +168,8 @@ class Finding:
         """Return a finding on `source`; its sentences name values of summary and `known`, ``x_span`` x_low to x_high."""
         options = dict(labels=source.labels, domain=getattr(source, "condition", "")) | options
         values = {**question[4], **known}
-        lows = {name[:-3]: low for name, low in values.items() if name.endswith("_low")}
-        spans = {f"{name}span": (low, values[f"{name}high"], confidence) for name, low in lows.items()}
+        require_share("confidence", confidence)
+        spans = {f"{k[:-3]}span": (values[k], values[f"{k[:-3]}high"], confidence) for k in values if k[-4:] == "_low"}
         return cls(*question, says=" ".join(say.told(key, **{**spans, **values}) for key in keys), **options)
 
     def sentence(self) -> str:

@@ -376,6 +376,8 @@ def test_an_answer_without_a_date_is_nobodys_next_answer():
 
 def test_a_planted_complaint_is_found_and_named():
     found = cx.topic_impact(planted(800, 1, 1.5), score="score", text="said", n_boot=200, seed=1)
+    with pytest.raises(DataProblem, match="confidence=95 must lie between 0 and 1"):
+        cx.topic_impact(planted(800, 1, 1.5), score="score", text="said", n_boot=20, confidence=95, seed=1)
     assert found.established and "omplaints about Delivery" in found.sentence()
     assert found.model.params.shape[0] >= 3
 
