@@ -8,6 +8,8 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+import pandas as pd
+import pyreadstat
 import pytest
 from conftest import ROOT
 
@@ -288,6 +290,21 @@ def test_a_table_cannot_be_answered_out_of_what_it_needs(tmp_path):
     assert found["problems"] == [] and len(found["waiting"]) == 3
 
 
+@pytest.mark.parametrize(("codes", "asked"), [(range(1, 12), "1-11 is taken"), (range(12), "11 (")])
+def test_an_answer_by_which_a_question_is_on_another_scale_leaves_no_net_promoter_score(tmp_path, codes, asked):
+    frame = pd.DataFrame({"q1": [float(codes[k % len(codes)]) for k in range(66)]})
+    ends = {"variable_value_labels": {"q1": {1: "Not at all likely", 11: "Extremely likely"}}} if codes[0] else {}
+    pyreadstat.write_sav(frame, str(tmp_path / "a.sav"), column_labels=["Likely to recommend us?"], **ends)
+
+    def ask(question):  # the last of what is offered is that the codes are answers, or go on to 11
+        return str(max(int(line.split()[0]) for line in question.splitlines() if line[:4] == "    ")) * (asked in question)
+
+    new_study([tmp_path / "a.sav"], out=tmp_path / "study.yml", ask=ask)
+    found = check_study(tmp_path / "study.yml")
+    assert found["problems"] == [] and found["tables"][0]["items"][0]["role"] == ["outcome"]
+    assert found["tables"][0]["items"][0]["scale"] == f"{codes[0]} to 11"
+
+
 @pytest.mark.parametrize(("content", "said"), [
     ("id,nps\n,\n,\n", "a.csv holds no column that a study could use (id: empty; nps: empty)"),
     ("e-mail\na@b.pl\nc@d.pl\n", "a.csv holds no column that a study could use (e-mail: names a person, e-mail (header "),
@@ -301,6 +318,25 @@ def test_a_file_without_a_column_that_a_study_could_use_is_refused(tmp_path, con
     with pytest.raises(StudyProblem) as caught:
         new_study([tmp_path / "a.csv"], out=tmp_path / "study.yml")
     assert str(caught.value).startswith(said) and not (tmp_path / "study.yml").exists()
+
+
+@pytest.mark.parametrize("title", ["", '"Title, with comma"\n', "Title, plain\n"])
+def test_keys_of_a_table_are_read_as_they_are_written_beside_items_with_commas(tmp_path, title):
+    rows = "".join(f"{k};{k % 11};1.{100 + 9 * k};1.{100 + k},{10 + k};2.{200 + k},{k + 10}\n" for k in range(60))
+    (tmp_path / "a.csv").write_text(f"{title}id;recommend;weight;spend;paid\n{rows}")
+    new_study([tmp_path / "a.csv"], out=tmp_path / "study.yml")
+    assert check_study(tmp_path / "study.yml")["problems"] == []
+    table = open_study(tmp_path / "study.yml").read("responses").table
+    assert table[["weight", "spend", "paid"]].iloc[1].to_list() == [1.109, 1101.11, 2201.11]
+
+
+def test_a_comma_of_thousands_is_doubtful_in_a_question_beside_keys_without(tmp_path):
+    rows = "".join(f'{k},{k % 11},{(800 + 7 * k) / 1000},"{1 + k},{100 + k}"\n' for k in range(60))
+    (tmp_path / "a.csv").write_text(f"id,recommend,weight,income\n{rows}")
+    _, study = answered(tmp_path / "a.csv", tmp_path, "")
+    assert 'income: {column: income, type: number, decimal: ".", thousands: ",", confirmed: false}' in study.read_text()
+    answered(tmp_path / "a.csv", tmp_path, *"2" * 9)
+    assert column(study, "income").iloc[0] == 1.1
 
 
 def test_a_file_may_be_named_as_a_table(tmp_path, capsys):

@@ -82,6 +82,8 @@ class Guess:
             for key, value in list(doubt.answers.values())[nth].items() if doubt.answers and nth is not None else ():
                 added = value is not None and key in GONE.values()
                 given[key] = list(dict.fromkeys([*given.get(key, ()), *value])) if added else value
+        if "nps" in (given.get("role") or ()) and given.get("scale") != [0, 10]:
+            given["role"] = ["outcome"]  # by an answer its scale is another, on which no net promoter score is defined
         return {key: value for key, value in given.items() if value is not None}
 
     def effect(self, topic: str, nth: int) -> str:
@@ -122,9 +124,8 @@ def guess_items(columns: list[Column]) -> list[Guess]:
     """Return a guess for each column that can be an item."""
     taken, guesses = set(COLUMNS), []
     for column in _beside(columns):
-        guesses.append(guess := Guess(_key(column, taken), column.name, stored=column))
-        if column.label and column.label != column.name:
-            guess.given["label"] = column.label
+        label = {"label": column.label} if column.label and column.label != column.name else {}
+        guesses.append(guess := Guess(_key(column, taken), column.name, label, stored=column))
         guess.take(_kinds(column))
     keys = {guess.key for guess in guesses}
     for guess in (g for g in guesses if "multiple" in g.given):

@@ -24,7 +24,6 @@ NAMES_SHOWN, WIDE, APART = 12, 112, "ask of each apart"
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ ./%()-]*[A-Za-z0-9_)]|[A-Za-z]|-?\d{1,15}(\.\d{1,15})?")
 MARKS = {column: set(cells) for column, cells in PATTERNS["marks"].items()}
 WAVE = re.compile(r"(.*[^\W\d_])[ _.-]*((?:19|20)\d\d(?:[ _.-]?q[1-4])?|(?:w|wave)[ _.-]?\d{1,2})", re.I)
-
 Ask = Callable[[str], str]  # shows a text and returns the line that is answered
 # What was written: the text of the study file, a summary in words, and what questions left open.
 Written = namedtuple("Written", "text summary left")
@@ -50,14 +49,13 @@ FITS: dict[str, Callable[[Column, pd.DataFrame], bool]] = {
 
 @dataclass
 class TableGuess(Guess):
-    """A table: its own keys, each with its reason, its items, what is left out; its waves where columns are waves."""
+    """A table: its own keys, each with its reason, its items, and what is left out."""
 
     name: str = ""
-    source: str | dict[str, str] = ""  # its file, or wave -> file
+    source: str | dict[str, str] = ""  # its file, or wave -> file ("" until it is known where)
     why: dict[str, str] = field(default_factory=dict)
     items: list[Guess] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
-    waves: list[str] = field(default_factory=list)
 
     def give(self, key: str, value, reason: str, otherwise: dict | None = None) -> None:
         """Give a key its value; in doubt it may be `otherwise`: words -> what they change; {}: nothing else."""
@@ -128,7 +126,7 @@ def _table(group: list[_File], folder: Path, kind: str | None) -> TableGuess:
         raw = RawTable(pd.concat(frames, ignore_index=True), meanings=merged)
     table = guess_table(raw, first.said, file=names[0], kind=kind, alone=len(group) == 1)
     sources = [Path(os.path.relpath(file.path.resolve(), folder.resolve())).as_posix() for file in group]
-    table.source = dict.fromkeys(table.waves, sources[0]) or sources[0]
+    table.source = dict.fromkeys(table.source, sources[0]) or sources[0]
     if len(group) == 1:
         return table
     refuse_if(table.name != "responses", "parts", files=", ".join(names), table=table.name)
@@ -184,13 +182,13 @@ def guess_table(raw: RawTable, said: dict, *, file: str, kind: str | None, alone
     left |= {c.name: "empty" for c in rest if not c.filled}
     table.left = [f"{name}: {why}" for name, why in left.items()]
     rest, wide = _wide(rest) if alone and table.name == "responses" and "wave" not in table.given else (rest, {})
-    table.waves = sorted({wave for waves in wide.values() for wave in waves})
+    table.source = dict.fromkeys(sorted({wave for waves in wide.values() for wave in waves}), "")
     table.items = guess_items([c for c in rest if c.filled])
     refuse_if(not used and not table.items, "no columns", file=file, left="; ".join(table.left[:NAMES_SHOWN]))
     for item in (item for item in table.items if item.column in wide):
         item.column = wide[item.column]
-        item.say(Doubt("waves", say("waves", names=", ".join(item.column.values()), n=len(table.waves))))
-    _writing(table, columns)
+        item.say(Doubt("waves", say("waves", names=", ".join(item.column.values()), n=len(table.source))))
+    _writing(table, columns, used)
     return table
 
 
@@ -267,13 +265,13 @@ def _wide(columns: list[Column]) -> tuple[list[Column], dict[str, dict[str, str]
     return columns, {stem: {wave: c.name for wave, c in found.items()} for stem, found in asked.items()}
 
 
-def _writing(table: TableGuess, columns: list[Column]) -> None:
-    """Write how most of the numbers are written as keys of the table; an item that differs says so itself."""
-    used = Counter(c.writing for c in columns if c.writing != Writing())
-    if not used:
-        return
-    common = used.most_common(1)[0][0]
-    example = next(c.name for c in columns if c.writing == common)
+def _writing(table: TableGuess, columns: list[Column], used: set[str]) -> None:
+    """Write how most of the numbers are written, those of its keys first, as keys of the table; an item says its own."""
+    marked = [c for c in columns if c.numbers and (not c.whole or c.writing != Writing())]
+    keys = [c for c in marked if c.name in used]
+    ways = Counter(c.writing for c in keys or marked if keys or c.writing != Writing())
+    common = ways.most_common(1)[0][0] if ways else Writing()
+    example = next((c.name for c in columns if c.writing == common), "")
     comma = {"decimal comma": {"thousands": None, "decimal": ","}}  # 1,250 may be a thousand and more, or 1.25
     for key in ("thousands", "decimal"):
         if (sign := getattr(common, key)) != getattr(Writing(), key):
@@ -283,6 +281,7 @@ def _writing(table: TableGuess, columns: list[Column]) -> None:
         own = item.stored.writing
         if own != common and item.stored.numbers and (own != Writing() or not item.stored.whole):
             item.given |= {key: getattr(own, key) for key in ("decimal", "thousands") if getattr(own, key)}
+            item.say(*[Doubt("thousands", say("comma"), {"yes": {}} | comma)] * (own == Writing(".", ",")))
 
 
 def _names_a_person(name: str, raw: RawTable) -> str | None:

@@ -206,16 +206,17 @@ def read_text(path: Path, reading: Reading) -> Generator:
     filled = filter(None, csv.reader(text.lines(), delimiter=separator))
     rows = list(itertools.islice(filled, n_over, n_over + (n_header or 1)))
     if (n := len(rows)) < max(n_header, 1):
-        n = f"{n} row{'s' * (n != 1)}"
-        raise refusal("header rows" if rows else "empty", file=path.name, n=n, declared=n_header)
+        told = {"n": f"{n} row{'s' * (n != 1)}", "declared": n_header}
+        raise refusal("header rows" if rows else "empty", file=path.name, **told)
     if any("\0" in cell for row in rows for cell in row):
         raise refusal("zero bytes", file=path.name)
-    other = max(";\t|,", key=rows[0][0].count)
-    if len(rows[0]) == 1 and other in rows[0][0]:
-        raise refusal("one column", file=path.name, header=rows[0][0][:60], separator=other)
+    named = [row for row, what in zip(rows, reading.header) if what != "ignore"] or rows
+    other = max(";\t|,", key=named[0][0].count)
+    if len(named[0]) == 1 and other in named[0][0]:
+        raise refusal("one column", file=path.name, header=named[0][0][:60], separator=other)
     # Names may end early, or go on where the row above them ended; a title may be wider than the table below it.
-    widths = [len(row) for row, what in zip(rows, reading.header) if what != "ignore"] or [len(rows[0])]
-    width, short = max(widths), 0
+    widths, short = [len(row) for row in named], 0
+    width = max(widths)
     require_fitting_size(path, 0, width)
     positions = yield rows[:n_header], width
     frame, types = None, {f"f{i}": pa.string() for i in range(width)}  # two columns may have one name in the header
