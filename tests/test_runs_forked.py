@@ -177,7 +177,7 @@ def test_nothing_passes_from_one_notebook_to_the_next(plan_of, tmp_path):
 def test_chance_differs_between_forks(plan_of, tmp_path, pool):
     draw = "import random, numpy as np, uuid\nrandom.random(), np.random.random(), uuid.uuid4().hex"
     one, two = make_run(plan_of(a=[draw], b=[draw]), tmp_path / "run", pool=pool).record.notebooks
-    drawn = [texts(o)[-1].strip("()").split(", ") for o in (one, two)]
+    drawn = [texts(o)[-1].strip("()").split(",") for o in (one, two)]  # a long tuple is written on lines
     assert all(x != y for x, y in zip(*drawn)) and len(drawn[0]) == 3
 
 
