@@ -69,7 +69,7 @@ class Opened(NamedTuple):
         """Return each role by unit and period, and `lag` periods "before" and "after", where any role is known."""
         table, periods = self.table, self.table["period"].nunique()
         say.refuse_if(lag and periods < 2, "one_period", period=self.names["period"])
-        say.refuse_if(not whole(lag) or lag >= periods, "no_lag", lag=lag, most=periods - 1)
+        say.refuse_if(not is_count(lag) or lag >= periods, "no_lag", lag=lag, most=periods - 1)
         cells = table.assign(period=in_time(table["period"]), unit=pd.factorize(table["unit"], sort=True)[0])
         cells = cells.drop(columns="person").pivot(index="unit", columns="period").stack(future_stack=True)
         moves, units = {"": 0, " before": lag, " after": -lag}, cells.groupby(level="unit")
@@ -107,7 +107,7 @@ def opened(data, keys: dict, numbers: dict, *, confidence=0.95, once="", gaps=()
     source = data if isinstance(data, (Survey, Table)) else as_table(data)
     names = {role: column for role, column in (keys | numbers).items() if column is not None}
     require_columns(given := source.table, *names.values(), where=once or "the table")
-    table = pd.DataFrame({r: read(given[c]) if r in numbers else given[c] for r, c in names.items()}, given.index)
+    table = pd.DataFrame({r: numbers_of(given[c]) if r in numbers else given[c] for r, c in names.items()}, given.index)
     person, weight = getattr(source, "respondent", getattr(source, "person", None)), getattr(source, "weight", None)
     table["person"] = np.arange(len(given)) if person is None else person_codes(given[person])
     checks = tuple(given.attrs.get("checks", ()))
@@ -122,7 +122,7 @@ def opened(data, keys: dict, numbers: dict, *, confidence=0.95, once="", gaps=()
     return Opened(table, names, source, confidence, checks)
 
 
-def read(given: pd.Series) -> pd.Series:
+def numbers_of(given: pd.Series) -> pd.Series:
     """Return a column as floats; what is no number is refused."""
     given = given if is_numeric_dtype(given) else given.astype(object)
     values = pd.to_numeric(given, errors="coerce").astype(float)
@@ -132,7 +132,7 @@ def read(given: pd.Series) -> pd.Series:
     return values
 
 
-def whole(value, least: int = 0) -> bool:  # neither True nor 6.0
+def is_count(value, least: int = 0) -> bool:  # neither True nor 6.0
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
 
 
@@ -392,7 +392,7 @@ def rater_agreement(sheet, *, item, rater, case, level="ordinal", n_boot=1000, c
     Raters agree on mark: Krippendorff's alpha 1.00 (95 % interval 1.00 to 1.00; 2 raters, n = 20).
     """
     require_choice("level", level, LEVELS)
-    say.refuse_if(not whole(n_boot, 1), "no_count", name="n_boot", value=n_boot, least=1)
+    say.refuse_if(not is_count(n_boot, 1), "no_count", name="n_boot", value=n_boot, least=1)
     keys, numbers = {"rater": rater, "case": case}, {"mark": item}
     keys, numbers = (keys | numbers, {}) if level == "nominal" else (keys, numbers)
     table = (given := opened(sheet, keys, numbers, confidence=confidence, once="the sheet")).table
@@ -515,7 +515,7 @@ def process_chart(ratings, *, value, period, by=None, kind="mean", baseline, rul
     require_choice("kind", kind, BOUNDS)
     asked, rules = rules, tuple(sorted({*rules} if np.iterable(rules) else {rules}, key=str))
     say.refuse_if((length := RUN_LENGTH.get(rules)) is None, "no_rules", rules=repr(asked))
-    say.refuse_if(not whole(baseline), "no_count", name="baseline", value=baseline, least=0)
+    say.refuse_if(not is_count(baseline), "no_count", name="baseline", value=baseline, least=0)
     given = opened(ratings, {"wave": period, "group": by}, {"value": value}, confidence=confidence)
     table = given.table if by else given.table.assign(group="")
     odd = kind in ("share", "laney") and not table["value"].isin([0, 1]).all()

@@ -30,7 +30,7 @@ KINDS = ("service", "product", "price", "digital", "personal", "emotion")
 BEHAVIOUR, FOLDS = ("frequency", "recency", "tenure", "monetary"), 10
 
 
-def held(name: str) -> pd.DataFrame:
+def table_of(name: str) -> pd.DataFrame:
     """Return a table of the room: what is published, what is believed."""
     return pd.read_csv(Path(__file__).with_name(f"{name}.csv"))
 
@@ -43,7 +43,7 @@ def published_claims() -> pd.DataFrame:
     >>> list(cx.published_claims())
     ['claim', 'source', 'population', 'question', 'n']
     """
-    return held("published").drop(columns=["role", "quoted"])
+    return table_of("published").drop(columns=["role", "quoted"])
 
 
 def happened(table: pd.DataFrame, what: str) -> np.ndarray:
@@ -241,7 +241,7 @@ def stated_shares(responses, *, items=None, quoted=None, quoted_n=None, equivale
     """
     survey = as_survey(responses)
     require_share("confidence", confidence)
-    quoted = held("published").dropna(subset="quoted").set_index("role")["quoted"] if quoted is None else quoted
+    quoted = table_of("published").dropna(subset="quoted").set_index("role")["quoted"] if quoted is None else quoted
     items = [item for role in quoted.keys() for item in survey.columns_of(role)] if items is None else items
     limits = items if isinstance(items, Mapping) else dict.fromkeys(items)
     say.refuse_if(not limits, "no_role", roles=listing(quoted.keys()))
@@ -376,7 +376,7 @@ def weigh_myths(
         tests["silent"] = partial(share_of, Survey(everyone), silent.astype(float), "customers")
     k, rows = sum(map(callable, tests.values())), []
     level = 1 - (1 - confidence) / max(k, 1)
-    for name, belief, estimated, limit, side in held("beliefs").fillna({"estimated": ""}).itertuples(index=False):
+    for name, belief, estimated, limit, side in table_of("beliefs").fillna({"estimated": ""}).itertuples(index=False):
         able = callable(test := tests[name])
         estimate, low, high, n, *_ = test(level) if able else (np.nan, np.nan, np.nan, 0)
         beyond, within = (low > limit, high < limit)[:: 1 if side == "above" else -1]

@@ -41,11 +41,11 @@ def unit_panel(
     rows = said[[at, wave]].astype(str).set_axis(keys, axis=1).assign(weight=survey.weights(), person=person)
     means, floor = {}, max(survey.min_base, staff.min_base)
     for item in named:
-        scored = rows.assign(score=read(said[item]) * rows["weight"])
+        scored = rows.assign(score=values_of(said[item]) * rows["weight"])
         cells = scored[said[item].notna() & (rows["weight"] > 0)].groupby(keys)
         enough = cells["person"].nunique() >= (least := max(min_answers, floor))
         means[item] = (cells["score"].sum() / cells["weight"].sum()).where(enough)
-    few = np.zeros(len(own), dtype=bool) if n is None else ~(read(own[n]) >= floor)  # nor where nobody knows
+    few = np.zeros(len(own), dtype=bool) if n is None else ~(values_of(own[n]) >= floor)  # nor where nobody knows
     shown = own[~few]
     shown[keys] = shown[[unit, period]].astype(str)
     means = pd.DataFrame(means).dropna(how="all").reset_index()
@@ -78,7 +78,7 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
     named = "contact" in rated and "contact" in contacts
     require_columns(contacts, "time", by := "contact" if named else "customer", where="interactions")
     contacts = contacts[[c for c in contacts if c in (by, "time") or c not in rated]].dropna(subset=[by])
-    called, contacts["time"] = contacts["time"], read(contacts["time"], "interactions")
+    called, contacts["time"] = contacts["time"], values_of(contacts["time"], "interactions")
     if by in rated and rated[by].dtype != contacts[by].dtype:  # 7 and, since some id is missing, 7.0
         rated, contacts = rated.astype({by: object}), contacts.astype({by: object})
     if named:
@@ -89,7 +89,7 @@ def rated_contacts(responses, interactions, *, rating, within_days: int = 30) ->
         if pd.concat([t.astype("string") for t in times]).str.contains(r":[\d.]+(?:Z|[+-][\d:]+)$").nunique() > 1:
             told = f"some of {asked} and time are of a time zone, others are not: which came first is not known"
             raise DataProblem(told)
-        rated = rated.assign(answered=read(rated[asked], "responses")).drop(columns="time", errors="ignore")
+        rated = rated.assign(answered=values_of(rated[asked], "responses")).drop(columns="time", errors="ignore")
         rated = rated.dropna(subset=[by, "answered"]).sort_values("answered", kind="stable")
         sides = dict(left_on="answered", right_on="time", by=by, tolerance=pd.Timedelta(days=within_days))
         dated = contacts.dropna(subset=["time"]).sort_values("time", kind="stable")
@@ -113,7 +113,7 @@ def require_once(table: pd.DataFrame, first: str, *second: str, where: str) -> N
         raise DataProblem(f"{where}: {first} {value!r} stands twice{within}; keep one row")
 
 
-def read(given: pd.Series, times_of: str = "") -> pd.Series:
+def values_of(given: pd.Series, times_of: str = "") -> pd.Series:
     """Return a column as floats, or as times of a table, those of a zone in UTC; what cannot be read is refused."""
     if times_of:
         given = given if given.dtype.kind == "M" else given.astype("string")  # numbers would count from 1970
